@@ -1,0 +1,394 @@
+//! The attribute registry: everything that can be asked about a packet or its flow.
+//!
+//! Names, ids and types follow MMT, because rules, reports and the order of alert histories depend on
+//! them. Nothing is extracted that nobody asked for: an [`Attribute`] is only a table entry.
+
+use super::{Protocol, cursor::Cursor};
+use crate::packet::{Facts, Frame, Layer};
+
+/// MMT's data types, with MMT's numbers. The type decides how a value is compared and printed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[repr(u8)]
+#[allow(
+    missing_docs,
+    reason = "the names are MMT's; the text form is in `output::value`"
+)]
+pub enum Type {
+    U8 = 1,
+    U16 = 2,
+    U32 = 3,
+    U64 = 4,
+    Pointer = 5,
+    MacAddr = 6,
+    IpAddr = 8,
+    Ip6Addr = 9,
+    Path = 10,
+    Timeval = 11,
+    Char = 13,
+    Port = 14,
+    Float = 20,
+    Stats = 24,
+    Binary = 25,
+    BinaryVar = 26,
+    String = 27,
+    StringLong = 28,
+    HeaderLine = 29,
+    GenericHeaderLine = 30,
+    StringPointer = 31,
+    U16Array = 32,
+    U32Array = 33,
+    U64Array = 34,
+}
+
+/// How expressions treat a type (mmt-rules.md, section 6).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Class {
+    /// Numbers: compared and computed with.
+    Numeric,
+    /// Bytes: compared for equality.
+    Text,
+    /// Anything else: only its presence means something.
+    Other,
+}
+
+impl Type {
+    /// MMT's name of the type.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::U8 => "U8",
+            Self::U16 => "U16",
+            Self::U32 => "U32",
+            Self::U64 => "U64",
+            Self::Pointer => "POINTER",
+            Self::MacAddr => "MAC_ADDR",
+            Self::IpAddr => "IP_ADDR",
+            Self::Ip6Addr => "IP6_ADDR",
+            Self::Path => "PATH",
+            Self::Timeval => "TIMEVAL",
+            Self::Char => "CHAR",
+            Self::Port => "PORT",
+            Self::Float => "FLOAT",
+            Self::Stats => "STATS",
+            Self::Binary => "BINARY",
+            Self::BinaryVar => "BINARY_VAR",
+            Self::String => "STRING",
+            Self::StringLong => "STRING_LONG",
+            Self::HeaderLine => "HEADER_LINE",
+            Self::GenericHeaderLine => "GENERIC_HEADER_LINE",
+            Self::StringPointer => "STRING_POINTER",
+            Self::U16Array => "U16_ARRAY",
+            Self::U32Array => "U32_ARRAY",
+            Self::U64Array => "U64_ARRAY",
+        }
+    }
+
+    /// How expressions treat it.
+    pub const fn class(self) -> Class {
+        match self {
+            Self::U8
+            | Self::U16
+            | Self::U32
+            | Self::U64
+            | Self::Port
+            | Self::Char
+            | Self::Float => Class::Numeric,
+            Self::MacAddr
+            | Self::IpAddr
+            | Self::Ip6Addr
+            | Self::String
+            | Self::StringLong
+            | Self::Binary
+            | Self::BinaryVar
+            | Self::HeaderLine
+            | Self::StringPointer => Class::Text,
+            _ => Class::Other,
+        }
+    }
+}
+
+/// How long a value of the attribute holds.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Scope {
+    /// For its packet.
+    Packet,
+    /// For its flow.
+    Session,
+    /// For its flow, and it may change.
+    SessionChanging,
+    /// Only on the packet that shows an event.
+    Event,
+}
+
+impl Scope {
+    /// Name in listings.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Packet => "packet",
+            Self::Session => "session",
+            Self::SessionChanging => "session_changing",
+            Self::Event => "event",
+        }
+    }
+}
+
+/// An extracted value. Its [`Type`] is that of the attribute.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub enum Value<'a> {
+    /// Unsigned number in host order; microseconds since the epoch for [`Type::Timeval`].
+    Number(u64),
+    /// [`Type::Float`].
+    Float(f64),
+    /// Text, binary, addresses in network order, arrays as big-endian items.
+    Bytes(&'a [u8]),
+    /// [`Type::Path`]: the headers of this packet.
+    Path(&'a [Layer]),
+}
+
+/// One entry of the registry.
+#[derive(Debug, Clone, Copy)]
+pub struct Attribute {
+    /// Attribute number within its protocol, as MMT numbers them.
+    pub id: u16,
+    /// Name within its protocol.
+    pub name: &'static str,
+    /// Type of its values.
+    pub kind: Type,
+    /// How long they hold.
+    pub scope: Scope,
+    /// Extracts the value from the header at the given offset; `None` when the packet has none.
+    pub extract: Extract,
+}
+
+/// Offset of the header (`Facts::offset_of`), and everything known of the packet.
+pub type Extract = for<'a> fn(&View<'a>, usize) -> Option<Value<'a>>;
+
+impl Attribute {
+    /// An attribute of packet scope.
+    pub const fn packet(id: u16, name: &'static str, kind: Type, extract: Extract) -> Self {
+        Self {
+            id,
+            name,
+            kind,
+            scope: Scope::Packet,
+            extract,
+        }
+    }
+
+    /// The same attribute with another scope.
+    #[must_use]
+    pub const fn scope(mut self, scope: Scope) -> Self {
+        self.scope = scope;
+        self
+    }
+}
+
+/// A message of an application protocol that became complete with a packet.
+#[derive(Debug, Clone, Copy)]
+pub struct Message<'a> {
+    /// Whose message it is.
+    pub protocol: Protocol,
+    /// What kind, in the protocol's own numbering.
+    pub kind: u8,
+    /// Its bytes (for HTTP/1: start line and header lines), from the packet or from reassembly.
+    pub bytes: &'a [u8],
+}
+
+/// Running totals of one protocol on this worker (MMT: per protocol, over all paths).
+#[derive(Debug, Default, Clone, Copy)]
+pub struct Totals {
+    /// Packets that have the protocol.
+    pub packets: u64,
+    /// Their bytes on the wire.
+    pub bytes: u64,
+    /// Their bytes behind this protocol's header.
+    pub payload_bytes: u64,
+    /// First of them, microseconds since the epoch.
+    pub first_us: u64,
+    /// Latest of them, microseconds since the epoch.
+    pub last_us: u64,
+    /// Fragments (ip and ipv6 only).
+    pub fragments: u64,
+    /// Bytes in fragments (ip and ipv6 only).
+    pub fragment_bytes: u64,
+    /// Packets with the don't-fragment flag (ip only).
+    pub df_packets: u64,
+    /// Their bytes (ip only).
+    pub df_bytes: u64,
+    /// Flows created (ip and ipv6 only).
+    pub sessions: u64,
+    /// Flows alive (ip and ipv6 only).
+    pub active_sessions: u64,
+    /// Flows timed out (ip and ipv6 only).
+    pub timed_out_sessions: u64,
+}
+
+/// Everything an attribute may look at. No attribute reads a clock, a table of the worker, or a file.
+#[derive(Debug, Clone, Copy)]
+pub struct View<'a> {
+    /// The frame; for the packet that completes a datagram, the frame with the whole datagram.
+    pub frame: &'a Frame<'a>,
+    /// What the earlier stages found.
+    pub facts: &'a Facts,
+    /// Packet number, from 1 in order of arrival.
+    pub number: u64,
+    /// The application message this packet completes, if any.
+    pub message: Option<Message<'a>>,
+    /// Running totals, indexed by `Protocol as usize`; all zero unless asked for at start.
+    pub totals: &'a [Totals],
+}
+
+impl<'a> View<'a> {
+    /// A cursor at `offset` of the frame, ended by the captured bytes.
+    pub fn cursor(&self, offset: usize) -> Cursor<'a> {
+        Cursor::at(self.frame.data, offset)
+    }
+
+    /// Totals of one protocol.
+    pub fn totals_of(&self, protocol: Protocol) -> Totals {
+        self.totals
+            .get(protocol as usize)
+            .copied()
+            .unwrap_or_default()
+    }
+
+    /// The value of an attribute of this packet: that of the first header of its protocol.
+    pub fn extract(&self, id: AttributeId) -> Option<Value<'a>> {
+        let attribute = id.attribute()?;
+        if id.is_generic() {
+            return super::meta::extract_generic(self, id.protocol, attribute.id);
+        }
+        let offset = match self.facts.offset_of(id.protocol) {
+            Some(offset) => offset,
+            None if id.protocol == Protocol::Meta => 0,
+            None => return None,
+        };
+        (attribute.extract)(self, offset)
+    }
+}
+
+/// Which attribute: a protocol and a place in its table, or in [`super::meta::GENERIC`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct AttributeId {
+    /// Whose attribute.
+    pub protocol: Protocol,
+    index: u8,
+}
+
+/// Table places from here on are generic attributes.
+const GENERIC_BASE: u8 = 240;
+
+impl AttributeId {
+    /// By names, as in `tcp.flags`. Case-sensitive as in MMT.
+    pub fn from_names(protocol: &str, attribute: &str) -> Option<Self> {
+        Self::find(Protocol::from_name(protocol)?, attribute)
+    }
+
+    /// By protocol and attribute name; own attributes hide generic ones.
+    pub fn find(protocol: Protocol, name: &str) -> Option<Self> {
+        let own = protocol
+            .definition()
+            .attributes
+            .iter()
+            .position(|a| a.name == name);
+        let index = match own {
+            Some(place) => u8::try_from(place).ok()?,
+            None => {
+                let place = super::meta::GENERIC.iter().position(|a| a.name == name)?;
+                u8::try_from(place).ok()?.checked_add(GENERIC_BASE)?
+            }
+        };
+        Some(Self { protocol, index })
+    }
+
+    /// Every attribute of `protocol`: its own, then the generic ones.
+    pub fn all_of(protocol: Protocol) -> impl Iterator<Item = Self> {
+        let own = protocol.definition().attributes.len();
+        let own = (0..GENERIC_BASE).take(own);
+        let generic = (GENERIC_BASE..=u8::MAX).take(super::meta::GENERIC.len());
+        own.chain(generic)
+            .map(move |index| Self { protocol, index })
+    }
+
+    /// Its registry entry.
+    pub fn attribute(self) -> Option<&'static Attribute> {
+        match self.index.checked_sub(GENERIC_BASE) {
+            None => self
+                .protocol
+                .definition()
+                .attributes
+                .get(usize::from(self.index)),
+            Some(place) => super::meta::GENERIC.get(usize::from(place)),
+        }
+    }
+
+    /// Is it one of those that every protocol has (`packet_count`, `p_payload`, ...)?
+    pub const fn is_generic(self) -> bool {
+        self.index >= GENERIC_BASE
+    }
+
+    /// Its type.
+    pub fn kind(self) -> Type {
+        self.attribute()
+            .map_or(Type::Pointer, |attribute| attribute.kind)
+    }
+
+    /// (protocol number, attribute number): the order of alert histories.
+    pub fn sort_key(self) -> (u16, u16) {
+        (
+            self.protocol.id(),
+            self.attribute().map_or(0, |attribute| attribute.id),
+        )
+    }
+}
+
+impl std::fmt::Display for AttributeId {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let name = self.attribute().map_or("?", |attribute| attribute.name);
+        write!(f, "{}.{name}", self.protocol.name())
+    }
+}
+
+/// Big-endian 8-bit field at a fixed place of its header.
+pub fn u8_at<'a, const OFFSET: usize>(view: &View<'a>, header: usize) -> Option<Value<'a>> {
+    let byte = view.frame.data.get(header.checked_add(OFFSET)?)?;
+    Some(Value::Number(u64::from(*byte)))
+}
+
+/// Big-endian 16-bit field at a fixed place of its header.
+pub fn u16_at<'a, const OFFSET: usize>(view: &View<'a>, header: usize) -> Option<Value<'a>> {
+    let mut cursor = view.cursor(header.checked_add(OFFSET)?);
+    Some(Value::Number(u64::from(u16::from_be_bytes(
+        *cursor.take().ok()?,
+    ))))
+}
+
+/// Big-endian 32-bit field at a fixed place of its header.
+pub fn u32_at<'a, const OFFSET: usize>(view: &View<'a>, header: usize) -> Option<Value<'a>> {
+    let mut cursor = view.cursor(header.checked_add(OFFSET)?);
+    Some(Value::Number(u64::from(u32::from_be_bytes(
+        *cursor.take().ok()?,
+    ))))
+}
+
+/// `LENGTH` bytes at a fixed place of their header (an address).
+pub fn bytes_at<'a, const OFFSET: usize, const LENGTH: usize>(
+    view: &View<'a>,
+    header: usize,
+) -> Option<Value<'a>> {
+    let mut cursor = view.cursor(header.checked_add(OFFSET)?);
+    Some(Value::Bytes(cursor.take_slice(LENGTH).ok()?))
+}
+
+/// One bit, `MASK`, of the byte at a fixed place of its header: 0 or 1.
+pub fn bit_at<'a, const OFFSET: usize, const MASK: u8>(
+    view: &View<'a>,
+    header: usize,
+) -> Option<Value<'a>> {
+    let byte = view.frame.data.get(header.checked_add(OFFSET)?)?;
+    Some(Value::Number(u64::from(byte & MASK != 0)))
+}
+
+/// For attributes that the registry lists but that no packet has here.
+pub fn absent<'a>(_: &View<'a>, _: usize) -> Option<Value<'a>> {
+    None
+}

@@ -1,0 +1,3 @@
+//! Security properties: rule files to verdicts.
+
+pub mod property;
