@@ -7,12 +7,17 @@ use crate::packet::Stop;
 pub struct Cursor<'a> {
     frame: &'a [u8],
     offset: usize,
+    whole: bool,
 }
 
 impl<'a> Cursor<'a> {
     /// At the first byte of `frame`.
     pub const fn new(frame: &'a [u8]) -> Self {
-        Self { frame, offset: 0 }
+        Self {
+            frame,
+            offset: 0,
+            whole: false,
+        }
     }
 
     /// At `offset` of `frame`; at its end when that is beyond it.
@@ -20,7 +25,19 @@ impl<'a> Cursor<'a> {
         Self {
             frame,
             offset: offset.min(frame.len()),
+            whole: false,
         }
+    }
+
+    /// Mark the header here as one whose lengths and fragment fields are those of the last fragment
+    /// of a reassembled datagram ([`crate::packet::Facts::is_whole`]).
+    pub const fn set_whole(&mut self, whole: bool) {
+        self.whole = whole;
+    }
+
+    /// Is the header here such a header? Then its packet reaches to the end of the frame.
+    pub const fn is_whole(&self) -> bool {
+        self.whole
     }
 
     /// Offset of the next byte in the frame.
@@ -75,8 +92,11 @@ impl<'a> Cursor<'a> {
     }
 
     /// Let the frame end `length` bytes from here, when it is longer than that: what a length field of
-    /// a header says about trailing padding.
+    /// a header says about trailing padding. Does nothing while [`Cursor::is_whole`].
     pub fn limit(&mut self, length: usize) {
+        if self.whole {
+            return;
+        }
         let end = self.offset.saturating_add(length).min(self.frame.len());
         self.frame = self.frame.get(..end).unwrap_or(self.frame);
     }
@@ -104,6 +124,9 @@ mod tests {
         cursor.limit(2);
         assert_eq!(cursor.rest(), &[2, 3]);
         cursor.limit(100);
+        assert_eq!(cursor.rest(), &[2, 3]);
+        cursor.set_whole(true);
+        cursor.limit(1);
         assert_eq!(cursor.rest(), &[2, 3]);
     }
 }

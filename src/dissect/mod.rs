@@ -24,6 +24,7 @@ macro_rules! protocols {
         /// Protocols with flow state, read after the flow lookup.
         pub mod application {
             $(pub mod $application_module;)*
+            pub mod detect;
             pub mod stream;
         }
 
@@ -54,6 +55,8 @@ protocols! {
         Udp = udp,
     }
     application {
+        Http = http,
+        Ftp = ftp,
     }
 }
 
@@ -239,7 +242,8 @@ impl Next {
     }
 }
 
-/// Walk the headers of `frame` and note them in `facts` (which must be fresh).
+/// Walk the headers of `frame` and note them in `facts` (which must be fresh, or those that
+/// `flow::fragments` gives for a reassembled datagram).
 ///
 /// Never fails: what cannot be read ends the walk, and `facts.stop` says why.
 pub fn headers(frame: &Frame<'_>, facts: &mut Facts) {
@@ -266,6 +270,7 @@ pub fn headers(frame: &Frame<'_>, facts: &mut Facts) {
             facts.stop = Stop::TooManyLayers;
             break;
         }
+        cursor.set_whole(facts.is_whole(offset));
         match dissect(&mut cursor, facts) {
             Ok(Next::Payload) => break,
             Ok(next) => {

@@ -1,1 +1,5 @@
 //! Packets to flows.
+
+pub mod blocks;
+pub mod fragments;
+pub mod reassembly;
