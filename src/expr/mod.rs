@@ -64,4 +64,20 @@ pub enum Operator {
     Divide,
 }
 
+impl Operator {
+    /// Does it compare, and so give true or false?
+    pub const fn is_comparison(self) -> bool {
+        matches!(
+            self,
+            Self::Equal
+                | Self::NotEqual
+                | Self::Greater
+                | Self::GreaterEqual
+                | Self::Less
+                | Self::LessEqual
+        )
+    }
+}
+
+pub mod evaluate;
 pub mod functions;
