@@ -8,7 +8,7 @@ pub mod attribute;
 pub mod cursor;
 pub mod meta;
 #[cfg(test)]
-pub(crate) mod testing;
+pub(crate) mod test_walk;
 
 use crate::packet::{Facts, Frame, LinkType, Stop};
 use attribute::Attribute;

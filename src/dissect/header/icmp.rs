@@ -94,7 +94,7 @@ fn data<'a>(view: &View<'a>, header: usize) -> Option<Value<'a>> {
 
 #[cfg(test)]
 mod tests {
-    use crate::dissect::testing::{Walked, survives_truncation};
+    use crate::dissect::test_walk::{Walked, survives_truncation};
     use crate::packet::{LinkType, Stop};
 
     fn packet(message: &[u8]) -> Vec<u8> {

@@ -287,7 +287,7 @@ fn l4s_nb_drops<'a>(view: &View<'a>, header: usize) -> Option<Value<'a>> {
 #[cfg(test)]
 mod tests {
     use crate::dissect::attribute::Value;
-    use crate::dissect::testing::{Walked, survives_truncation};
+    use crate::dissect::test_walk::{Walked, survives_truncation};
     use crate::packet::{Direction, Facts, FlowFacts, LinkType, Stop};
 
     /// An unused protocol number (253, for experiments) and 4 bytes of payload.

@@ -318,7 +318,7 @@ fn timed_out<'a>(view: &View<'a>, _: usize) -> Option<Value<'a>> {
 
 #[cfg(test)]
 mod tests {
-    use crate::dissect::testing::{Walked, survives_truncation};
+    use crate::dissect::test_walk::{Walked, survives_truncation};
     use crate::packet::{Direction, Facts, FlowFacts, LinkType, Stop};
 
     /// A packet with this first next-header number and these bytes behind the fixed header.

@@ -193,7 +193,7 @@ fn tsecr<'a>(view: &View<'a>, header: usize) -> Option<Value<'a>> {
 #[cfg(test)]
 mod tests {
     use super::mmt_padding_heuristic;
-    use crate::dissect::testing::{Walked, survives_truncation};
+    use crate::dissect::test_walk::{Walked, survives_truncation};
     use crate::packet::{FlowFacts, LinkType, Stop};
 
     const SEGMENT: [u8; 20] = [

@@ -46,7 +46,7 @@ fn dissect(cursor: &mut Cursor<'_>, facts: &mut Facts) -> Result<Next, Stop> {
 
 #[cfg(test)]
 mod tests {
-    use crate::dissect::testing::{Walked, survives_truncation};
+    use crate::dissect::test_walk::{Walked, survives_truncation};
     use crate::packet::{LinkType, Stop};
 
     fn packet(length: u8, payload: &[u8]) -> Vec<u8> {
