@@ -7,9 +7,7 @@
 use super::program::{Event, Slot};
 use crate::dissect::Protocol;
 use crate::dissect::attribute::{AttributeId, Type, Value, View};
-fn mmt_padding_heuristic(_: &View<'_>) -> bool {
-    false
-}
+use crate::dissect::header::tcp::mmt_padding_heuristic;
 use crate::expr::Mode;
 use crate::expr::evaluate::{Scalar, Source, Text};
 use crate::limits::ATTRIBUTES_USED_MAX;
@@ -105,7 +103,9 @@ fn quirk_of(id: AttributeId) -> Quirk {
     let name = id.attribute().map_or("", |attribute| attribute.name);
     let number = id.attribute().map_or(0, |attribute| attribute.id);
     match (id.protocol, name) {
-        (Protocol::Udp, _) if (6..=14).contains(&number) => Quirk::Zero,
+        (Protocol::Tcp, "payload_len") => Quirk::Padding,
+        (Protocol::Tcp, _) if (6..=14).contains(&number) => Quirk::Zero,
+        (Protocol::Ipv4, "options") => Quirk::Empty,
         (_, "p_payload" | "p_data" | "last_command" | "last_response_code") => Quirk::Empty,
         _ if id.kind() == Type::Pointer => Quirk::Never,
         _ => Quirk::Empty,
