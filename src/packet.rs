@@ -288,6 +288,8 @@ pub struct Facts {
     pub datagram: u16,
     /// Protocols present in this packet, applications included.
     pub protocols: ProtocolSet,
+    /// Packet number on its worker, from 1 in order of arrival.
+    pub number: u64,
     /// Filled in by the flow stage.
     pub flow: FlowFacts,
 }
@@ -325,6 +327,7 @@ impl Facts {
             payload_announced: 0,
             datagram: 0,
             protocols: ProtocolSet::META,
+            number: 0,
             flow: FlowFacts {
                 id: 0,
                 index: 0,

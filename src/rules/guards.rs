@@ -184,7 +184,7 @@ impl<'b, 'm> Message<'b, 'm> {
     pub fn record(&mut self, event: &Event, record: &mut [u8]) {
         event
             .layout
-            .begin(record, self.view.frame.timestamp, self.view.number);
+            .begin(record, self.view.frame.timestamp, self.view.facts.number);
         for (position, slot) in event.fields.iter().enumerate() {
             if let Some(value) = self.value(*slot) {
                 event.layout.write(record, position, value);

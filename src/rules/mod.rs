@@ -170,7 +170,7 @@ impl Engine {
             rule,
             verdict,
             timestamp: message.view.frame.timestamp,
-            packet: message.view.number,
+            packet: message.view.facts.number,
             timed_out: false,
             bound: 0b110,
             record: record.into(),
@@ -216,7 +216,7 @@ impl Engine {
         emit: &mut impl FnMut(Alert),
     ) {
         let compat = program.mode == Mode::Compat;
-        let (timestamp, packet) = (message.view.frame.timestamp, message.view.number);
+        let (timestamp, packet) = (message.view.frame.timestamp, message.view.facts.number);
         if compat && program.timeout_reports && !self.joins.is_idle(rule) {
             let relevant = program.attributes.iter().any(|slot| message.has(*slot));
             let now = (timestamp, packet);
