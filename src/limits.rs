@@ -27,6 +27,25 @@ pub const NESTING_MAX: usize = 64;
 /// Size of one rule file in bytes. The published ones have at most some kilobytes.
 pub const RULE_FILE_MAX: usize = 4 << 20;
 
+/// Bytes of one expression. The longest published one has 417 characters.
+pub const EXPRESSION_MAX: usize = 64 << 10;
+
+/// Properties of one rule file, as in MMT.
+pub const PROPERTIES_MAX: usize = 100_000;
+
+/// Rule files that one command line may name or find in folders.
+pub const RULE_FILES_MAX: usize = 100_000;
+
+/// Findings kept of one rule file. Nobody reads on after some hundred; a broken generator makes one
+/// for each line.
+pub const DIAGNOSTICS_MAX: usize = 1_000;
+
+/// Size of one list file in bytes: room for two million addresses.
+pub const LIST_FILE_MAX: u64 = 32 << 20;
+
+/// Lists loaded at the same time. Each is a name in some rule.
+pub const LISTS_MAX: usize = 1_024;
+
 /// Distinct attributes that all loaded rules together may use: the width of presence masks.
 pub const ATTRIBUTES_USED_MAX: usize = 256;
 

@@ -5,12 +5,14 @@
 //! events. Evaluation allocates nothing and cannot fail: what cannot be computed is absent, and an
 //! absent value makes comparisons false.
 
-use super::functions::{Argument, Function, Special};
+use super::functions::lists::List;
+use super::functions::{Argument, Function, State};
 use super::{Expr, Mode, Node, Operator};
 use crate::dissect::attribute::{AttributeId, Class};
 use arrayvec::ArrayVec;
 use siphasher::sip::SipHasher13;
 use std::hash::Hasher;
+use std::sync::{Arc, Mutex};
 
 /// Arguments that one call can have.
 pub const ARGUMENTS_MAX: usize = 8;
@@ -94,19 +96,22 @@ pub trait Source<R> {
 }
 
 /// A compiled expression.
-#[derive(Debug, Clone)]
+#[derive(Debug)]
 pub struct Code<R> {
     root: Term<R>,
     mode: Mode,
 }
 
-#[derive(Debug, Clone)]
+#[derive(Debug)]
 enum Term<R> {
     Value(R, Class),
     Number(i128),
     Text(Box<[u8]>),
     Protocol(crate::dissect::Protocol),
+    List(Arc<List>),
     Call(&'static Function, Vec<Self>),
+    /// A function that remembers its calls: only one worker evaluates its rule, so nobody waits.
+    Stateful(&'static Function, Vec<Self>, Box<Mutex<State>>),
     Chain(Operator, Vec<Self>),
     /// `attribute OP constant`, by far the most frequent test.
     Test(R, Operator, i128),
@@ -139,8 +144,16 @@ impl<R: Copy> Code<R> {
             Term::Value(reference, _) => source.read(*reference),
             Term::Number(number) => Scalar::Number(*number),
             Term::Text(bytes) => Scalar::Text(Text::whole(bytes)),
-            Term::Protocol(protocol) => boolean(source.has_protocol(*protocol)),
-            Term::Call(function, arguments) => self.call(function, arguments, source),
+            Term::Protocol(protocol) if source.has_protocol(*protocol) => boolean(true),
+            // A list means something to the function that is called with it, and nowhere else.
+            Term::Protocol(_) | Term::List(_) => Scalar::Absent,
+            Term::Call(function, arguments) => {
+                self.call(function, arguments, &mut State::with_limit(0), source)
+            }
+            Term::Stateful(function, arguments, state) => match state.lock() {
+                Ok(mut state) => self.call(function, arguments, &mut state, source),
+                Err(_) => Scalar::Absent,
+            },
             Term::Chain(operator, operands) => self.chain(*operator, operands, source),
         }
     }
@@ -246,41 +259,21 @@ impl<R: Copy> Code<R> {
         &'s self,
         function: &'static Function,
         terms: &'s [Term<R>],
+        state: &mut State,
         source: &'s impl Source<R>,
     ) -> Scalar<'s> {
-        if let Some(special) = function.special {
-            let value = terms
-                .first()
-                .map_or(Scalar::Absent, |term| self.evaluate(term, source));
-            return boolean(self.special(special, value, terms.first()));
-        }
         let mut arguments: ArrayVec<Argument<'s>, ARGUMENTS_MAX> = ArrayVec::new();
         for term in terms.iter().take(ARGUMENTS_MAX) {
-            arguments.push(match self.evaluate(term, source) {
-                Scalar::Absent => Argument::Absent,
-                Scalar::Number(number) => Argument::Number(number),
-                Scalar::Float(number) => Argument::Float(number),
-                Scalar::Text(text) => Argument::Bytes(text.bytes),
-                Scalar::Path(layers) => Argument::Path(layers),
+            arguments.push(match (term, self.evaluate(term, source)) {
+                (Term::List(list), _) => Argument::List(list),
+                (_, Scalar::Absent) => Argument::Absent,
+                (_, Scalar::Number(number)) => Argument::Number(number),
+                (_, Scalar::Float(number)) => Argument::Number(to_integer(number)),
+                (_, Scalar::Text(text)) => Argument::Bytes(text.bytes),
+                (_, Scalar::Path(layers)) => Argument::Path(layers),
             });
         }
-        Scalar::Number(function.invoke(&arguments, self.mode))
-    }
-
-    /// Functions about presence itself (mmt-rules.md, section 7).
-    fn special(&self, special: Special, value: Scalar<'_>, term: Option<&Term<R>>) -> bool {
-        let protocol = matches!(term, Some(Term::Protocol(_)));
-        match (special, value) {
-            (Special::IsNull, Scalar::Number(present)) if protocol => present == 0,
-            (Special::Exists, Scalar::Absent) => false,
-            (Special::Exists, Scalar::Number(number)) => self.mode == Mode::Standard || number != 0,
-            (Special::Exists, _) => true,
-            (Special::IsEmpty | Special::IsNull, Scalar::Absent) => true,
-            (Special::IsEmpty, Scalar::Text(text)) => {
-                text.bytes.first().is_none_or(|byte| *byte == 0)
-            }
-            (Special::IsEmpty | Special::IsNull, _) => false,
-        }
+        Scalar::Number(i128::from(function.call(state, &arguments, self.mode)))
     }
 }
 
@@ -294,10 +287,14 @@ fn lower<R: Copy>(
         Node::Protocol(protocol) => Term::Protocol(*protocol),
         Node::Number(number) => Term::Number(i128::from(*number)),
         Node::Text(bytes) => Term::Text(bytes.clone()),
-        Node::Call(function, arguments) => Term::Call(
-            function,
-            arguments.iter().map(|a| lower(a, mode, place)).collect(),
-        ),
+        Node::List(list) => Term::List(Arc::clone(list)),
+        Node::Call(function, arguments) => {
+            let terms = arguments.iter().map(|a| lower(a, mode, place)).collect();
+            match function.is_stateful() {
+                true => Term::Stateful(function, terms, Box::default()),
+                false => Term::Call(function, terms),
+            }
+        }
         Node::Chain(operator, operands) => {
             let terms: Vec<_> = operands
                 .iter()
@@ -395,6 +392,11 @@ fn floats<'s>(operator: Operator, a: f64, b: f64) -> Scalar<'s> {
         Operator::Divide => Scalar::Float(a / b),
         _ => boolean(ordered(operator, &a, &b)),
     }
+}
+
+#[allow(clippy::cast_possible_truncation, reason = "a float cast saturates")]
+fn to_integer(number: f64) -> i128 {
+    number as i128
 }
 
 #[allow(clippy::cast_precision_loss, reason = "MMT computes in doubles")]

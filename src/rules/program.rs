@@ -7,7 +7,6 @@ use super::record::Layout;
 use crate::dissect::attribute::{AttributeId, Class};
 use crate::dissect::{Protocol, ProtocolSet};
 use crate::expr::evaluate::Code;
-use crate::expr::functions::Special;
 use crate::expr::{Expr, Mode, Node, Operator};
 use crate::limits::ATTRIBUTES_USED_MAX;
 use std::collections::BTreeSet;
@@ -117,7 +116,7 @@ impl Program {
         let uses: Vec<Uses> = property
             .events
             .iter()
-            .map(|e| uses_of(&e.expression))
+            .map(|e| uses_of(&e.expression, mode))
             .collect();
         let layouts: Vec<Layout> = (1..=property.events.len())
             .map(|n| layout_of(&uses, n))
@@ -190,13 +189,13 @@ fn timeout_reports(machine: &Machine, kind: Kind, mode: Mode) -> bool {
         .any(|state| reports(state.timeout))
 }
 
-fn uses_of(expr: &Expr) -> Uses {
+fn uses_of(expr: &Expr, mode: Mode) -> Uses {
     let mut uses = Uses::default();
-    collect_uses(expr, false, &mut uses);
+    collect_uses(expr, mode, false, &mut uses);
     uses
 }
 
-fn collect_uses(expr: &Expr, asked: bool, uses: &mut Uses) {
+fn collect_uses(expr: &Expr, mode: Mode, asked: bool, uses: &mut Uses) {
     match &expr.node {
         Node::Attribute(id, None) if asked => {
             uses.asked.insert(*id);
@@ -210,17 +209,17 @@ fn collect_uses(expr: &Expr, asked: bool, uses: &mut Uses) {
             uses.earlier.insert((*event, *id));
         }
         Node::Call(function, arguments) => {
-            let asks = function.special == Some(Special::Exists);
+            let asks = function.asks(mode);
             arguments
                 .iter()
-                .for_each(|argument| collect_uses(argument, asks, uses));
+                .for_each(|argument| collect_uses(argument, mode, asks, uses));
         }
         Node::Chain(_, operands) => {
             operands
                 .iter()
-                .for_each(|operand| collect_uses(operand, false, uses));
+                .for_each(|operand| collect_uses(operand, mode, false, uses));
         }
-        Node::Number(_) | Node::Text(_) | Node::Protocol(_) => {}
+        Node::Number(_) | Node::Text(_) | Node::List(_) | Node::Protocol(_) => {}
     }
 }
 
@@ -311,7 +310,7 @@ fn split(
         }
         return Ok(());
     }
-    let mut uses = uses_of(expr);
+    let mut uses = uses_of(expr, mode);
     if uses.earlier.is_empty() {
         // Every slot exists by now: the event's attributes were added before.
         for id in uses.own.drain(..).chain(std::mem::take(&mut uses.asked)) {
