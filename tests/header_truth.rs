@@ -3,6 +3,12 @@
 //!
 //! The differences that remain, and why, are in `docs/header-truth.md`.
 
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    reason = "a test stops at the first surprise"
+)]
+
 mod common;
 
 use rayon::prelude::*;
@@ -498,7 +504,7 @@ fn normal(field: &Field, kind: Type, value: &str) -> String {
             |address: Ipv6Addr| address.to_string(),
         ),
         (Type::U8 | Type::U16 | Type::U32 | Type::U64, Some(number)) => {
-            (number * field.unit & field.mask).to_string()
+            ((number * field.unit) & field.mask).to_string()
         }
         _ => value.to_owned(),
     }
