@@ -64,6 +64,12 @@ protocols! {
         Sll2 = sll2,
         Arp = arp,
         Stp = stp,
+        Gre = gre,
+        Erspan = erspan,
+        Vxlan = vxlan,
+        Geneve = geneve,
+        Gtp = gtp,
+        Teredo = teredo,
         Udp = udp,
     }
     application {
