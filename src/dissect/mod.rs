@@ -70,6 +70,12 @@ protocols! {
         Geneve = geneve,
         Gtp = gtp,
         Teredo = teredo,
+        Ah = ah,
+        Esp = esp,
+        Igmp = igmp,
+        Ospf = ospf,
+        Pim = pim,
+        Vrrp = vrrp,
         Udp = udp,
     }
     application {
