@@ -107,7 +107,8 @@ pub type Dissect = fn(&mut Cursor<'_>, &mut Facts) -> Result<Next, Stop>;
 /// Where a protocol is found below another one.
 #[derive(Debug, Clone, Copy)]
 pub enum Binding {
-    /// Frames of this link type start with it. Raw IP types are not bound: `headers` resolves them.
+    /// Frames of this link type start with it. Types that do not say which IP version they carry are
+    /// not bound: `headers` resolves them.
     Link(LinkType),
     /// EtherType (Ethernet II, SNAP with OUI 0, SLL, GRE, Geneve, ...).
     EtherType(u16),
@@ -295,10 +296,10 @@ pub fn headers(frame: &Frame<'_>, facts: &mut Facts) {
     facts.end = u32::try_from(end).unwrap_or(u32::MAX);
 }
 
-/// What a frame of this link type starts with. The raw IP types have no link header, hence no layer.
+/// What a frame of this link type starts with. Raw IP has no link header, hence no layer for one.
 fn outermost(link: LinkType, cursor: &Cursor<'_>) -> Result<Protocol, Stop> {
     match link {
-        LinkType::RAW | LinkType::RAW_BSD | LinkType::IPV4 | LinkType::IPV6 => {
+        LinkType::RAW | LinkType::RAW_BSD => {
             cursor.peek::<1>()?;
             let next = Next::of_ip_version(cursor).ok_or(Stop::BadVersion)?;
             next.resolve().ok_or(Stop::UnknownNext)
@@ -392,12 +393,7 @@ mod tests {
 
     #[test]
     fn raw_ip_needs_a_version_and_has_no_link_layer() {
-        for link in [
-            LinkType::RAW,
-            LinkType::RAW_BSD,
-            LinkType::IPV4,
-            LinkType::IPV6,
-        ] {
+        for link in [LinkType::RAW, LinkType::RAW_BSD] {
             assert_eq!(walk(link, &[]).stop, Stop::Truncated);
             let facts = walk(link, &[0x50; 40]);
             assert_eq!(facts.stop, Stop::BadVersion);

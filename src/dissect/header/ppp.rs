@@ -33,11 +33,7 @@ fn dissect(cursor: &mut Cursor<'_>, _: &mut Facts) -> Result<Next, Stop> {
     let mut header = *cursor;
     let number = take_protocol(&mut header)?;
     *cursor = header;
-    Ok(match number {
-        0x0021 => Next::EtherType(0x0800),
-        0x0057 => Next::EtherType(0x86dd),
-        other => Next::PppProtocol(other),
-    })
+    Ok(Next::PppProtocol(number))
 }
 
 /// The protocol number, as two bytes even where the sender compressed it to one. The last byte of a
@@ -67,7 +63,7 @@ mod tests {
 
     #[test]
     fn address_control_and_half_of_the_protocol_may_be_missing() {
-        let ip = Ok(Next::EtherType(0x0800));
+        let ip = Ok(Next::PppProtocol(0x0021));
         for (bytes, length) in [
             (&[0xff, 0x03, 0x00, 0x21, 0x45][..], 4),
             (&[0xff, 0x03, 0x21, 0x45], 3),
@@ -83,7 +79,7 @@ mod tests {
     #[test]
     fn protocols_lead_on() {
         let next = |bytes: &[u8]| read(Protocol::Ppp, bytes).0;
-        assert_eq!(next(&[0x57]), Ok(Next::EtherType(0x86dd)));
+        assert_eq!(next(&[0x57]), Ok(Next::PppProtocol(0x57)));
         assert_eq!(next(&[0xc0, 0x21]), Ok(Next::PppProtocol(0xc021)));
         let facts = walk(LinkType::PPP, &[0xff, 0x03, 0xc0, 0x21, 1, 1, 0, 4]);
         assert_eq!(facts.stop, Stop::UnknownNext);
