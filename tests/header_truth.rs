@@ -49,6 +49,53 @@ const FIELDS: &[Field] = &[
     field("eth", "eth.dst", "ethernet.dst"),
     field("eth", "eth.src", "ethernet.src"),
     field("eth", "eth.type", "ethernet.proto"),
+    field("eth", "eth.len", "ethernet.length"),
+    field("llc", "llc.dsap", "llc.dsap"),
+    field("llc", "llc.ssap", "llc.ssap"),
+    field("stp", "stp.version", "stp.version"),
+    field("stp", "stp.type", "stp.type"),
+    field("vlan", "vlan.id", "8021q.vid"),
+    field("vlan", "vlan.priority", "8021q.pcp"),
+    field("ieee8021ad", "ieee8021ad.id", "8021ad.vid"),
+    field("ieee8021ad", "ieee8021ad.priority", "8021ad.pcp"),
+    field("mpls", "mpls.label", "mpls.label"),
+    field("mpls", "mpls.exp", "mpls.exp"),
+    field("mpls", "mpls.bottom", "mpls.bottom"),
+    field("mpls", "mpls.ttl", "mpls.ttl"),
+    field("pppoes", "pppoe.session_id", "pppoe.session_id"),
+    field("ppp", "ppp.protocol", "ppp.protocol"),
+    field("sll", "sll.pkttype", "sll.pkttype"),
+    field("sll", "sll.hatype", "sll.hatype"),
+    field("sll", "sll.etype", "sll.protocol"),
+    field("arp", "arp.hw.type", "arp.ar_hrd"),
+    field("arp", "arp.proto.type", "arp.ar_pro"),
+    field("arp", "arp.opcode", "arp.ar_op"),
+    field("arp", "arp.src.hw_mac", "arp.ar_sha"),
+    field("arp", "arp.src.proto_ipv4", "arp.ar_sip"),
+    field("arp", "arp.dst.hw_mac", "arp.ar_tha"),
+    field("arp", "arp.dst.proto_ipv4", "arp.ar_tip"),
+    field("gre", "gre.proto", "gre.proto"),
+    field("gre", "gre.key", "gre.key"),
+    field("gre", "gre.flags.version", "gre.version"),
+    field("vxlan", "vxlan.vni", "vxlan.vni"),
+    field("geneve", "geneve.vni", "geneve.vni"),
+    field("geneve", "geneve.proto_type", "geneve.protocol"),
+    field("gtp", "gtp.flags.version", "gtp.version"),
+    field("gtp", "gtp.message", "gtp.msg_type"),
+    field("gtp", "gtp.length", "gtp.length"),
+    field("gtp", "gtp.teid", "gtp.teid"),
+    field("ah", "ah.spi", "ah.spi"),
+    field("ah", "ah.sequence", "ah.sequence"),
+    field("esp", "esp.spi", "esp.spi"),
+    field("esp", "esp.sequence", "esp.sequence"),
+    field("igmp", "igmp.type", "igmp.type"),
+    field("ospf", "ospf.version", "ospf.version"),
+    field("ospf", "ospf.msg", "ospf.type"),
+    field("pim", "pim.version", "pim.version"),
+    field("pim", "pim.type", "pim.type"),
+    field("vrrp", "vrrp.virt_rtr_id", "vrrp.virtual_router_id"),
+    field("erspan", "erspan.vlan", "erspan.vlan"),
+    field("erspan", "erspan.spanid", "erspan.session_id"),
     field("ip", "ip.version", "ip.version"),
     field("ip", "ip.hdr_len", "ip.header_len"),
     field("ip", "ip.dsfield", "ip.proto_tos"),
@@ -110,6 +157,29 @@ const FIELDS: &[Field] = &[
 /// Layers that both know: `tshark`'s name and ours. Their sequence is compared, too.
 const LAYERS: &[(&str, &str)] = &[
     ("eth", "ethernet"),
+    ("llc", "llc"),
+    ("stp", "stp"),
+    ("vlan", "8021q"),
+    ("ieee8021ad", "8021ad"),
+    ("mpls", "mpls"),
+    ("pppoes", "pppoe"),
+    ("ppp", "ppp"),
+    ("null", "null"),
+    ("sll", "sll"),
+    ("sll", "sll2"),
+    ("arp", "arp"),
+    ("gre", "gre"),
+    ("erspan", "erspan"),
+    ("vxlan", "vxlan"),
+    ("geneve", "geneve"),
+    ("gtp", "gtp"),
+    ("teredo", "teredo"),
+    ("ah", "ah"),
+    ("esp", "esp"),
+    ("igmp", "igmp"),
+    ("ospf", "ospf"),
+    ("pim", "pim"),
+    ("vrrp", "vrrp"),
     ("ip", "ip"),
     ("ipv6", "ipv6"),
     ("icmp", "icmp"),
@@ -409,17 +479,19 @@ fn is_ip(protocol: Protocol) -> bool {
 }
 
 fn compare_layers(place: &Place<'_>, layers: &[&str], facts: &Facts, findings: &mut Findings) {
-    let theirs: Vec<_> = layers
-        .iter()
-        .filter_map(|layer| LAYERS.iter().find(|(name, _)| name == layer))
-        .map(|(_, ours)| *ours)
+    let mut theirs: Vec<_> = (layers.iter())
+        .filter(|layer| LAYERS.iter().any(|(name, _)| name == *layer))
+        .copied()
         .collect();
-    let ours: Vec<_> = facts
-        .layers()
-        .iter()
+    let mut ours: Vec<_> = (facts.layers().iter())
         .map(|layer| layer.protocol.name())
-        .filter(|name| LAYERS.iter().any(|(_, ours)| ours == name))
+        .filter_map(|name| LAYERS.iter().find(|(_, ours)| *ours == name))
+        .map(|(theirs, _)| *theirs)
         .collect();
+    // A stack of labels is one layer there.
+    for names in [&mut theirs, &mut ours] {
+        names.dedup_by(|next, name| name == next && *name == "mpls");
+    }
     findings.compare(
         "layers",
         place,
@@ -437,7 +509,11 @@ fn compare_field(
     findings: &mut Findings,
 ) {
     let (layer, name) = field.theirs;
-    let occurrences = layers.iter().filter(|other| **other == layer).count();
+    let occurrences = match layer {
+        // A stack of labels is one layer there.
+        "mpls" => usize::MAX,
+        _ => layers.iter().filter(|other| **other == layer).count(),
+    };
     let values: Vec<_> = values
         .split(',')
         .filter(|value| !value.is_empty())

@@ -294,7 +294,7 @@ impl Next {
 ///
 /// Never fails: what cannot be read ends the walk, and `facts.stop` says why.
 pub fn headers(frame: &Frame<'_>, facts: &mut Facts) {
-    let mut cursor = Cursor::new(frame.data);
+    let mut cursor = Cursor::of(frame);
     facts.stop = match outermost(frame.link, &cursor) {
         Ok(protocol) => walk(protocol, &mut cursor, facts),
         Err(stop) => stop,
@@ -302,6 +302,7 @@ pub fn headers(frame: &Frame<'_>, facts: &mut Facts) {
     facts.payload_offset = u16::try_from(cursor.offset()).unwrap_or(u16::MAX);
     let end = cursor.offset().saturating_add(cursor.remaining());
     facts.end = u32::try_from(end).unwrap_or(u32::MAX);
+    facts.payload_announced = u32::try_from(cursor.announced()).unwrap_or(u32::MAX);
 }
 
 /// What a frame of this link type starts with. Raw IP has no link header, hence no layer for one.

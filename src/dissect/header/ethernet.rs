@@ -15,10 +15,12 @@ pub(in crate::dissect) const DEFINITION: Definition = Definition {
     name: "ethernet",
     title: "Ethernet II and IEEE 802.3",
     dissect: Some(dissect),
-    // Transparent Ethernet bridging: frames inside GRE, NVGRE and Geneve.
     bindings: &[
         Binding::Link(LinkType::ETHERNET),
+        // Transparent Ethernet bridging: frames inside GRE, NVGRE and Geneve.
         Binding::EtherType(0x6558),
+        // Frames directly inside IP: segment routing (RFC 8986, section 10.1).
+        Binding::IpProtocol(143),
     ],
     attributes: &[
         Attribute::packet(1, "proto", Type::U16, proto),
