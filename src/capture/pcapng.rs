@@ -385,3 +385,6 @@ fn captured_bytes(rest: &[u8], captured: u32) -> Result<&[u8], Reason> {
         room: rest.len(),
     })
 }
+
+#[cfg(test)]
+mod tests;
