@@ -8,8 +8,21 @@ pub const BURST_MAX: usize = 32;
 /// Headers of one packet. Deeper nesting is an attack on whoever unpacks it recursively.
 pub const LAYERS_MAX: usize = 16;
 
+/// Extension headers of one IPv6 header. RFC 8200 names six kinds and lets one occur twice; without a
+/// bound, a frame full of them costs as much time as a thousand ordinary ones.
+pub const EXTENSION_HEADERS_MAX: usize = 16;
+
 /// Largest frame accepted from a capture file: the largest snapshot length that libpcap writes.
 pub const FRAME_LENGTH_MAX: usize = 262_144;
+
+/// Bytes of a capture file held in memory at a time: room for the largest frame with its record
+/// header and generous options, and enough that a system call per refill costs nothing per packet.
+/// A block with a packet that is longer than this is damage.
+pub const CAPTURE_BUFFER_LENGTH: usize = 1 << 20;
+
+/// Interfaces of one section of a pcapng file: what [`crate::packet::Frame::port`] can tell apart.
+/// Without a bound, a file of nothing but interface descriptions would fill the memory.
+pub const CAPTURE_INTERFACES_MAX: usize = 65_536;
 
 /// Largest IP datagram (RFC 791, RFC 8200 without jumbograms).
 pub const DATAGRAM_LENGTH_MAX: usize = 65_535;
@@ -22,6 +35,25 @@ pub const NESTING_MAX: usize = 64;
 
 /// Size of one rule file in bytes. The published ones have at most some kilobytes.
 pub const RULE_FILE_MAX: usize = 4 << 20;
+
+/// Bytes of one expression. The longest published one has 417 characters.
+pub const EXPRESSION_MAX: usize = 64 << 10;
+
+/// Properties of one rule file, as in MMT.
+pub const PROPERTIES_MAX: usize = 100_000;
+
+/// Rule files that one command line may name or find in folders.
+pub const RULE_FILES_MAX: usize = 100_000;
+
+/// Findings kept of one rule file. Nobody reads on after some hundred; a broken generator makes one
+/// for each line.
+pub const DIAGNOSTICS_MAX: usize = 1_000;
+
+/// Size of one list file in bytes: room for two million addresses.
+pub const LIST_FILE_MAX: u64 = 32 << 20;
+
+/// Lists loaded at the same time. Each is a name in some rule.
+pub const LISTS_MAX: usize = 1_024;
 
 /// Distinct attributes that all loaded rules together may use: the width of presence masks.
 pub const ATTRIBUTES_USED_MAX: usize = 256;
@@ -73,3 +105,4 @@ const _: () = assert!(MESSAGE_ARENA_BYTES >= BURST_MAX * HTTP_HEAD_BYTES_MAX);
 const _: () = assert!(BURST_MAX.is_power_of_two());
 const _: () = assert!(EVENTS_MAX < 64);
 const _: () = assert!(DATAGRAM_LENGTH_MAX < FRAME_LENGTH_MAX);
+const _: () = assert!(2 * FRAME_LENGTH_MAX <= CAPTURE_BUFFER_LENGTH);

@@ -306,7 +306,6 @@ mod tests {
             let view = View {
                 frame: &frame,
                 facts: &facts,
-                number: 1,
                 message: Some(Message {
                     protocol: Protocol::Ftp,
                     kind,

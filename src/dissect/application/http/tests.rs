@@ -18,7 +18,6 @@ fn text(message: Message<'_>, name: &str) -> Option<String> {
     let view = View {
         frame: &frame,
         facts: &facts,
-        number: 1,
         message: Some(message),
         totals: &[],
     };
