@@ -1,3 +1,10 @@
 //! Security properties: rule files to verdicts.
 
+pub mod listing;
+pub mod load;
 pub mod property;
+
+mod delay;
+mod embedded;
+mod tree;
+mod xml;
