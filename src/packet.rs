@@ -288,6 +288,8 @@ pub struct Facts {
     pub datagram: u16,
     /// Protocols present in this packet, applications included.
     pub protocols: ProtocolSet,
+    /// Packet number on its worker, from 1 in order of arrival.
+    pub number: u64,
     /// Filled in by the flow stage.
     pub flow: FlowFacts,
 }
@@ -325,6 +327,7 @@ impl Facts {
             payload_announced: 0,
             datagram: 0,
             protocols: ProtocolSet::META,
+            number: 0,
             flow: FlowFacts {
                 id: 0,
                 index: 0,
@@ -373,6 +376,18 @@ impl Facts {
                 self.protocols.remove(last.protocol);
             }
         }
+    }
+
+    /// An intact IP header starts at `offset`: what was known of an outer IP packet and of what it
+    /// carries gives way, because these facts are those of the innermost one.
+    pub fn begin_ip(&mut self, version: u8, protocol: u8, offset: u16) {
+        self.ip_version = version;
+        self.ip_protocol = protocol;
+        self.ip_offset = offset;
+        self.flags &= !Self::FRAGMENT;
+        self.tcp_flags = 0;
+        self.source_port = 0;
+        self.destination_port = 0;
     }
 
     /// Offset of the first header of `protocol`.

@@ -7,6 +7,8 @@
 pub mod attribute;
 pub mod cursor;
 pub mod meta;
+#[cfg(test)]
+pub(crate) mod test_walk;
 
 use crate::packet::{Facts, Frame, LinkType, Stop};
 use attribute::Attribute;
@@ -51,7 +53,13 @@ macro_rules! protocols {
 protocols! {
     header {
         Ethernet = ethernet,
+        Ipv4 = ipv4,
+        Ipv6 = ipv6,
+        Icmp = icmp,
+        Icmpv6 = icmpv6,
+        Tcp = tcp,
         Udp = udp,
+        Sctp = sctp,
     }
     application {
     }

@@ -170,8 +170,8 @@ impl Operator {
 }
 
 mod check;
+pub mod evaluate;
 pub mod functions;
 mod lexer;
-mod names;
-pub(crate) use names::{did_you_mean, nearest};
+pub(crate) mod names;
 mod parse;

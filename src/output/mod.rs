@@ -1,1 +1,4 @@
-//! Events out.
+//! Events out: alerts and flow records as text, on their way to files.
+
+pub mod alert;
+pub mod time;

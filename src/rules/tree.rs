@@ -6,7 +6,8 @@ use super::property::{Event, Kind, Node, Operator, OperatorNode, Property, Windo
 use super::xml::{Attribute, Element};
 use crate::diagnostic::{Problem, Source};
 use crate::expr::functions::lists::Lists;
-use crate::expr::{self, Context, Expr, Mode, did_you_mean, nearest};
+use crate::expr::names::{did_you_mean, nearest};
+use crate::expr::{self, Context, Expr, Mode};
 use crate::limits::{EVENTS_MAX, PROPERTIES_MAX};
 use std::collections::HashMap;
 use std::ops::Range;
