@@ -27,7 +27,7 @@ pub fn open(path: &str) -> Result<FileCapture, Error> {
     };
     let file = File::open(path).map_err(failed)?;
     let metadata = file.metadata().map_err(failed)?;
-    let size = metadata.is_file().then(|| metadata.len());
+    let size = metadata.is_file().then_some(metadata.len());
     FileCapture::new(path, file, size)
 }
 

@@ -51,6 +51,21 @@ pub enum Node {
     Chain(Operator, Vec<Expr>),
 }
 
+impl Expr {
+    /// Visit every attribute in it, with the event it refers to, from left to right.
+    pub fn each_attribute(&self, visit: &mut dyn FnMut(AttributeId, Option<u8>)) {
+        match &self.node {
+            Node::Attribute(id, event) => visit(*id, *event),
+            Node::Call(_, parts) | Node::Chain(_, parts) => {
+                for part in parts {
+                    part.each_attribute(visit);
+                }
+            }
+            Node::Protocol(_) | Node::Number(_) | Node::Text(_) | Node::List(_) => {}
+        }
+    }
+}
+
 /// What an expression may refer to.
 #[derive(Debug, Default, Clone, Copy)]
 pub struct Context<'a> {

@@ -6,6 +6,8 @@
 
 pub mod guards;
 pub mod joins;
+pub mod listing;
+pub mod load;
 pub mod machine;
 pub mod program;
 pub mod property;
@@ -13,6 +15,11 @@ pub mod record;
 pub mod store;
 pub mod verdict;
 pub mod wheel;
+
+mod delay;
+mod embedded;
+mod tree;
+mod xml;
 
 use crate::dissect::attribute::{Value, View};
 use crate::expr::Mode;

@@ -58,7 +58,9 @@ pub struct ApplicationState {
     /// Directions whose next sequence number is known, while there is no slot.
     known: [bool; 2],
     syn_seen: bool,
-    slot: u32,
+    /// Slot in this stage; [`ApplicationState::NO_SLOT`] when it has none. Whoever ends the flow gives
+    /// it back with [`Applications::release_flow`].
+    pub slot: u32,
     next: [u32; 2],
 }
 
@@ -74,8 +76,6 @@ enum Phase {
     Done,
 }
 
-const NO_SLOT: u32 = u32::MAX;
-
 impl Default for ApplicationState {
     fn default() -> Self {
         Self {
@@ -85,13 +85,16 @@ impl Default for ApplicationState {
             tries: 0,
             known: [false; 2],
             syn_seen: false,
-            slot: NO_SLOT,
+            slot: Self::NO_SLOT,
             next: [0; 2],
         }
     }
 }
 
 impl ApplicationState {
+    /// No bytes of the flow are followed.
+    pub const NO_SLOT: u32 = u32::MAX;
+
     const fn tries_max(&self) -> u8 {
         if self.syn_seen {
             TRIES_MAX
@@ -245,10 +248,14 @@ impl Applications {
         self.results.clear();
     }
 
-    /// The flow ends: give back what it holds. Its state is as new.
-    pub fn release_flow(&mut self, state: &mut ApplicationState) {
-        self.unfollow(state);
-        *state = ApplicationState::default();
+    /// The flow ended: give back its slot ([`ApplicationState::slot`], which may be none).
+    pub fn release_flow(&mut self, slot: u32) {
+        let place = usize::try_from(slot).unwrap_or(usize::MAX);
+        if let Some(conversation) = self.conversations.get_mut(place) {
+            conversation.clear(&mut self.blocks);
+            self.reassembly.close(place);
+            self.free.push(slot);
+        }
     }
 
     /// What the stage counted so far.
@@ -440,13 +447,10 @@ impl Applications {
 
     fn unfollow(&mut self, state: &mut ApplicationState) {
         state.phase = Phase::Done;
-        let place = usize::try_from(state.slot).unwrap_or(usize::MAX);
-        if let Some(conversation) = self.conversations.get_mut(place) {
-            conversation.clear(&mut self.blocks);
-            self.reassembly.close(place);
-            self.free.push(state.slot);
-        }
-        state.slot = NO_SLOT;
+        self.release_flow(std::mem::replace(
+            &mut state.slot,
+            ApplicationState::NO_SLOT,
+        ));
     }
 }
 

@@ -11,6 +11,8 @@ use std::sync::{Arc, Mutex, PoisonError};
 #[derive(Debug)]
 pub struct List {
     name: String,
+    /// Where it was read from; empty for one that was not.
+    file: PathBuf,
     ipv4: Ranges<u32>,
     /// One bit for each /16 that has an IPv4 entry: most addresses are ruled out by one load.
     ipv4_coarse: Vec<u64>,
@@ -21,9 +23,10 @@ pub struct List {
 }
 
 impl PartialEq for List {
-    /// The same list of the same file, not one with the same entries.
+    /// The same file, whatever its entries.
     fn eq(&self, other: &Self) -> bool {
-        std::ptr::eq(self, other) || self.name == other.name
+        let is_file = !self.file.as_os_str().is_empty();
+        std::ptr::eq(self, other) || (is_file && self.file == other.file)
     }
 }
 
@@ -38,6 +41,7 @@ impl List {
     pub fn parse(name: &str, bytes: &[u8]) -> Self {
         let mut list = Self {
             name: name.to_owned(),
+            file: PathBuf::new(),
             ipv4: Vec::new(),
             ipv4_coarse: Vec::new(),
             ipv6: Vec::new(),
@@ -233,7 +237,9 @@ impl Lists {
         for folder in &self.folders {
             for file in [folder.join(format!("{name}.txt")), folder.join(name)] {
                 if file.is_file() {
-                    let list = Arc::new(List::parse(name, &read(&file)?));
+                    let mut list = List::parse(name, &read(&file)?);
+                    list.file = file;
+                    let list = Arc::new(list);
                     loaded.insert(name.to_owned(), Arc::clone(&list));
                     return Ok(list);
                 }
