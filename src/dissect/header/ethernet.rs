@@ -15,10 +15,12 @@ pub(in crate::dissect) const DEFINITION: Definition = Definition {
     name: "ethernet",
     title: "Ethernet II and IEEE 802.3",
     dissect: Some(dissect),
-    // Transparent Ethernet bridging: frames inside GRE, NVGRE and Geneve.
+    // Besides the link: transparent bridging, frames inside GRE, NVGRE and Geneve; and frames inside
+    // IPv6 with segment routing (RFC 8986, 10.1).
     bindings: &[
         Binding::Link(LinkType::ETHERNET),
         Binding::EtherType(0x6558),
+        Binding::IpProtocol(143),
     ],
     attributes: &[
         Attribute::packet(1, "proto", Type::U16, proto),
