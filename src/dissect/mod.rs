@@ -181,6 +181,12 @@ impl ProtocolSet {
         self.0 & other.0 == other.0
     }
 
+    /// Those of either.
+    #[must_use]
+    pub const fn union(self, other: Self) -> Self {
+        Self(self.0 | other.0)
+    }
+
     /// The bits, for tables indexed by them.
     pub const fn bits(self) -> u128 {
         self.0

@@ -64,6 +64,17 @@ pub struct FlowCounters {
     pub cut_off: u64,
 }
 
+impl FlowCounters {
+    /// Flows ended by reason, for metrics.
+    pub fn ended_named(&self) -> [(&'static str, u64); EndReason::ALL.len()] {
+        let mut named = [("", 0); EndReason::ALL.len()];
+        for ((slot, reason), count) in named.iter_mut().zip(EndReason::ALL).zip(self.ended) {
+            *slot = (reason.name(), count);
+        }
+        named
+    }
+}
+
 /// The flows of one worker.
 #[derive(Debug)]
 pub struct Flows {
