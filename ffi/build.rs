@@ -11,8 +11,8 @@ use std::process::Command;
 /// The one release line whose structures the safe layer was written against.
 const VERSION: &str = "22.11";
 
-/// Shared libraries that the shim and the safe layer call. The drivers are not among them: EAL loads
-/// them at run time from the folder that its own package names.
+/// Shared libraries that the shim and the safe layer call. The drivers are not among them: EAL
+/// loads them at run time from the folder that its own package names.
 const LIBRARIES: [&str; 5] = [
     "rte_ethdev",
     "rte_mbuf",
@@ -25,7 +25,7 @@ const LIBRARIES: [&str; 5] = [
 const FUNCTIONS: &str = "shim_.*|rte_eal_(init|cleanup)|rte_strerror|rte_thread_(un)?register\
     |rte_get_tsc_hz|rte_pktmbuf_pool_create|rte_mempool_(free|avail_count)|rte_pktmbuf_free_bulk\
     |rte_eth_dev_(get_port_by_name|get_name_by_port|is_valid_port|socket_id|info_get|configure)\
-    |rte_eth_dev_(adjust_nb_rx_tx_desc|start|stop|close|is_removed|rss_hash_conf_get)\
+    |rte_eth_dev_(adjust_nb_rx_tx_desc|start|stop|close|is_removed|rss_hash_(conf_get|update))\
     |rte_eth_dev_callback_(un)?register|rte_eth_find_next_owned_by\
     |rte_eth_[rt]x_queue_setup|rte_eth_promiscuous_enable|rte_eth_allmulticast_enable\
     |rte_eth_link_get_nowait|rte_eth_stats_get|rte_eth_xstats_get(_names)?\
@@ -68,8 +68,8 @@ fn main() -> Result<(), Box<dyn Error>> {
 
 /// What pkg-config says of libdpdk.
 fn pkg_config(arguments: &[&str]) -> Result<String, Box<dyn Error>> {
-    let missing = "libdpdk was not found by pkg-config: install the Debian packages libdpdk-dev and \
-                   pkg-config (and libclang-dev for the bindings), or build with \
+    let missing = "libdpdk was not found by pkg-config: install the Debian packages libdpdk-dev \
+                   and pkg-config (and libclang-dev for the bindings), or build with \
                    --no-default-features to do without live capture";
     let output = Command::new("pkg-config")
         .args(arguments)

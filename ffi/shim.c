@@ -9,7 +9,7 @@
 static_assert(sizeof(struct rte_mbuf) == 128, "two cache lines a buffer");
 
 /*
- * Copy a chain of buffers to the frame's place in the side buffer, so that every frame is one slice.
+ * Copy a chain of buffers to the frame's place in the side buffer: every frame is one slice.
  * The lengths of the segments count, not pkt_len: net_pcap keeps only 16 bits of that.
  * Returns the length of the frame, or -1 when it is longer than a frame may be.
  */

@@ -13,11 +13,14 @@ use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, Mutex};
 
 /// Drivers whose receive time is the time of day, with the nanoseconds in one unit of it. Others
-/// count ticks of a clock of their own.
-const STAMPING_DRIVERS: [(&CStr, u64); 2] = [(c"net_pcap", 1_000), (c"net_af_packet", 1)];
+/// count ticks of a clock of their own, or stamp nothing.
+const STAMPING_DRIVERS: [(&CStr, u64); 1] = [(c"net_pcap", 1_000)];
 
 /// Ethernet header, two VLAN tags and the checksum: what a frame has beside its MTU.
 const FRAME_OVERHEAD: u32 = 26;
+
+/// Ethernet header and checksum.
+const ETHERNET_OVERHEAD: u32 = 18;
 
 /// Key length of ports that do not report one: that of the first ports with receive side scaling.
 const KEY_LENGTH_DEFAULT: u8 = 40;
@@ -161,12 +164,13 @@ impl Device {
             plan.conf.rxmode.offloads,
             (tx_queues, tx_descriptors),
         )?;
-        port.rss = plan.symmetric(&port)?;
         port.promiscuous = config.promiscuous && receive_everything(port.id);
         // SAFETY: the port is configured and its queues are set up.
         check(&name, "start the port", unsafe {
             sys::rte_eth_dev_start(port.id)
         })?;
+        // Only now: some drivers write the key to the device when it starts.
+        port.rss = plan.symmetric(&port)?;
         port.stamp = Stamp::of(plan.stamp_nanos);
 
         let port = Arc::new(port);
@@ -225,7 +229,7 @@ impl Plan {
         let mut conf: sys::rte_eth_conf = unsafe { MaybeUninit::zeroed().assume_init() };
         let scatters = raw.rx_offload_capa & sys::SHIM_OFFLOAD_SCATTER != 0;
         let fits = u32::from(config.buffer_bytes).saturating_sub(FRAME_OVERHEAD);
-        let mut mtu = u32::from(config.mtu.clamp(raw.min_mtu.min(raw.max_mtu), raw.max_mtu));
+        let mut mtu = u32::from(config.mtu).min(mtu_limit(raw));
         let mut wanted = 0;
         if mtu > fits {
             if scatters {
@@ -284,25 +288,24 @@ impl Plan {
         check(port.name(), "configure the port", code).map(|()| 0)
     }
 
-    /// How the port will spread frames; checks in software that its key is symmetric.
-    fn symmetric(&self, port: &Port) -> Result<Rss, Error> {
+    /// How the port spreads frames; checks in software that its key is symmetric.
+    fn symmetric(&mut self, port: &Port) -> Result<Rss, Error> {
         if port.queues == 1 {
             return Ok(Rss::Single);
         }
         if self.key.is_empty() {
             return Ok(Rss::Driver);
         }
-        // The key that is really in the port, where the driver lets it be read.
-        let mut key = vec![0; self.key.len()];
-        // SAFETY: as in `Plan::new`.
-        let mut read: sys::rte_eth_rss_conf = unsafe { MaybeUninit::zeroed().assume_init() };
-        read.rss_key = key.as_mut_ptr();
-        read.rss_key_len = self.conf.rx_adv_conf.rss_conf.rss_key_len;
-        // SAFETY: the key buffer has the length that the port reports and that is passed.
-        let code = unsafe { sys::rte_eth_dev_rss_hash_conf_get(port.id, &raw mut read) };
-        let unread = code < 0 || key.iter().all(|&byte| byte == 0);
-        let key = if unread { &self.key } else { &key };
-        if !toeplitz::is_symmetric(key) {
+        let mut in_force = self.key_in_force(port.id);
+        if !toeplitz::is_symmetric(&in_force) {
+            // Some drivers take the key by this call only.
+            let mut conf = self.conf.rx_adv_conf.rss_conf;
+            conf.rss_key = self.key.as_mut_ptr();
+            // SAFETY: the port is started; the key has the length that is passed and is copied.
+            let _ = unsafe { sys::rte_eth_dev_rss_hash_update(port.id, &raw mut conf) };
+            in_force = self.key_in_force(port.id);
+        }
+        if !toeplitz::is_symmetric(&in_force) {
             return Err(Error::Unsupported {
                 device: port.name().to_owned(),
                 reason: "the driver replaced the symmetric hash key, so the two directions of a \
@@ -312,8 +315,22 @@ impl Plan {
         }
         Ok(Rss::Symmetric {
             types: self.conf.rx_adv_conf.rss_conf.rss_hf,
-            key_length: key.len(),
+            key_length: in_force.len(),
         })
+    }
+
+    /// The key that is really in the port; ours, where the driver does not let it be read.
+    fn key_in_force(&self, id: u16) -> Vec<u8> {
+        let mut key = vec![0; self.key.len()];
+        let mut conf = self.conf.rx_adv_conf.rss_conf;
+        conf.rss_key = key.as_mut_ptr();
+        // SAFETY: the port is started; the key has room for the length that is passed, which is
+        // the one that the port reports.
+        let code = unsafe { sys::rte_eth_dev_rss_hash_conf_get(id, &raw mut conf) };
+        if code < 0 || key.iter().all(|&byte| byte == 0) {
+            return self.key.clone();
+        }
+        key
     }
 }
 
@@ -373,6 +390,17 @@ fn raw_info(id: u16, device: &str) -> Result<sys::rte_eth_dev_info, Error> {
     };
     check(device, "ask the driver about the device", code)?;
     Ok(info)
+}
+
+/// Largest MTU within both limits of the device, on the MTU and on the frame; their difference
+/// is what the driver counts as header, unless it set no limit on the MTU at all.
+fn mtu_limit(raw: &sys::rte_eth_dev_info) -> u32 {
+    let mtu = u32::from(raw.max_mtu);
+    let header = match raw.max_rx_pktlen.checked_sub(mtu) {
+        Some(header) if raw.max_mtu != u16::MAX => header,
+        _ => ETHERNET_OVERHEAD,
+    };
+    mtu.min(raw.max_rx_pktlen.saturating_sub(header))
 }
 
 /// Nanoseconds per unit of the driver's receive times, when they are times of day.

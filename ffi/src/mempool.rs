@@ -6,7 +6,7 @@ use crate::{BURST, HEADROOM, sys};
 use std::ffi::{CString, c_int};
 use std::ptr::NonNull;
 
-/// Buffers that a registered thread keeps at hand, so that most bursts do not touch the shared pool.
+/// Buffers that a registered thread keeps at hand: most bursts then leave the shared pool alone.
 pub const CACHE: u32 = 256;
 
 /// Bytes of one buffer beside its data: `struct rte_mbuf` and the pool's own header.
