@@ -1,5 +1,8 @@
 //! Frames in: capture files and, with feature `dpdk`, live ports.
 
+#[cfg(feature = "dpdk")]
+pub mod dpdk;
+
 use crate::limits::BURST_MAX;
 use crate::packet::Frame;
 use arrayvec::ArrayVec;
@@ -63,6 +66,12 @@ pub enum Error {
         /// Which file.
         path: String,
         /// What was found and what was expected.
+        reason: String,
+    },
+    /// Live capture cannot work on this machine as asked.
+    #[error("DPDK: {reason}")]
+    Environment {
+        /// What failed, and what to do about it.
         reason: String,
     },
     /// A live port failed.
