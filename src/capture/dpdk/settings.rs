@@ -226,8 +226,8 @@ fn unknown_device(device: &str) -> Error {
         port: device.to_owned(),
         reason: format!(
             "neither a PCI address nor a virtual device. To receive from an interface of the \
-             kernel, give net_af_packet0,iface={device}; to give the whole port to DPDK, bind it with \
-             dpdk-devbind.py -b vfio-pci and give its PCI address (see dpdk-devbind.py --status)"
+             kernel, give net_af_packet0,iface={device}; to give the whole port to DPDK, bind it \
+             with dpdk-devbind.py -b vfio-pci and give its PCI address (dpdk-devbind.py --status)"
         ),
     }
 }
