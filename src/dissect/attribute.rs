@@ -388,6 +388,18 @@ pub fn bit_at<'a, const OFFSET: usize, const MASK: u8>(
     Some(Value::Number(u64::from(byte & MASK != 0)))
 }
 
+/// `WIDTH` bits of the big-endian 32-bit word at `OFFSET` of its header; the lowest of them is bit
+/// `SHIFT` of the word, where bit 0 is the last one on the wire.
+pub fn bits_at<'a, const OFFSET: usize, const SHIFT: u32, const WIDTH: u32>(
+    view: &View<'a>,
+    header: usize,
+) -> Option<Value<'a>> {
+    let mut cursor = view.cursor(header.checked_add(OFFSET)?);
+    let word = u32::from_be_bytes(*cursor.take().ok()?);
+    let mask = const { u32::MAX >> (u32::BITS - WIDTH) };
+    Some(Value::Number(u64::from((word >> SHIFT) & mask)))
+}
+
 /// For attributes that the registry lists but that no packet has here.
 pub fn absent<'a>(_: &View<'a>, _: usize) -> Option<Value<'a>> {
     None

@@ -25,7 +25,15 @@ pub(crate) struct Walked<'a> {
 impl<'a> Walked<'a> {
     /// Walk the headers of these bytes.
     pub(crate) fn new(link: LinkType, data: &'a [u8]) -> Self {
-        let frame = frame(link, data);
+        Self::cut(link, data, data.len())
+    }
+
+    /// Walk the headers of a frame of which only the first `captured` bytes are there.
+    pub(crate) fn cut(link: LinkType, data: &'a [u8], captured: usize) -> Self {
+        let frame = Frame {
+            data: &data[..captured],
+            ..frame(link, data)
+        };
         let mut facts = Facts::new();
         headers(&frame, &mut facts);
         Self { frame, facts }

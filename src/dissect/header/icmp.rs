@@ -43,13 +43,10 @@ const HEADER_LENGTH: usize = 8;
 /// MMT's type BINARY_VAR holds this many bytes.
 const DATA_LENGTH_MAX: usize = 1024;
 
-fn dissect(cursor: &mut Cursor<'_>, facts: &mut Facts) -> Result<Next, Stop> {
+fn dissect(cursor: &mut Cursor<'_>, _: &mut Facts) -> Result<Next, Stop> {
     // Type, code and checksum make a message; senders of odd ones stop there.
-    let start = cursor.offset();
     cursor.take::<4>()?;
     cursor.skip(cursor.remaining().min(HEADER_LENGTH.saturating_sub(4)))?;
-    let read = u32::try_from(cursor.offset().saturating_sub(start)).unwrap_or(u32::MAX);
-    facts.payload_announced = facts.payload_announced.saturating_sub(read);
     Ok(Next::Payload)
 }
 

@@ -23,9 +23,8 @@ pub(in crate::dissect) const DEFINITION: Definition = Definition {
     ],
 };
 
-fn dissect(cursor: &mut Cursor<'_>, facts: &mut Facts) -> Result<Next, Stop> {
+fn dissect(cursor: &mut Cursor<'_>, _: &mut Facts) -> Result<Next, Stop> {
     cursor.take::<4>()?;
-    facts.payload_announced = facts.payload_announced.saturating_sub(4);
     Ok(Next::Payload)
 }
 

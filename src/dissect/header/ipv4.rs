@@ -86,21 +86,18 @@ fn dissect(cursor: &mut Cursor<'_>, facts: &mut Facts) -> Result<Next, Stop> {
         return Err(Stop::BadLength);
     };
     // A total length of 0 stands in captures taken on a sender whose card cuts large segments itself
-    // (segmentation offload): the header is sent with the field still empty. All that was captured
-    // then belongs to the packet.
-    let total_length = match usize::from(u16::from_be_bytes([l0, l1])) {
-        0 => FIXED_LENGTH.saturating_add(cursor.remaining()),
-        length => length,
-    };
-    if total_length < header_length {
-        return Err(Stop::BadLength);
+    // (segmentation offload): the header is sent with the field still empty. All the rest of the
+    // frame then belongs to the packet.
+    let total_length = usize::from(u16::from_be_bytes([l0, l1]));
+    if total_length != 0 {
+        if total_length < header_length {
+            return Err(Stop::BadLength);
+        }
+        cursor.limit(total_length.saturating_sub(FIXED_LENGTH));
     }
-    cursor.limit(total_length.saturating_sub(FIXED_LENGTH));
     cursor.skip(options)?;
     facts.begin_ip(4, protocol, start);
     facts.transport_offset = u16::try_from(cursor.offset()).unwrap_or(u16::MAX);
-    facts.payload_announced =
-        u32::try_from(total_length.saturating_sub(header_length)).unwrap_or(u32::MAX);
     if u16::from_be_bytes([f0, f1]) & (MORE_FRAGMENTS | OFFSET_MASK) != 0 {
         // What follows may be the middle of a segment. Its headers are read when the datagram is
         // whole; even those of a first fragment, which may stop short of its ports.

@@ -89,21 +89,18 @@ fn dissect(cursor: &mut Cursor<'_>, facts: &mut Facts) -> Result<Next, Stop> {
     if first >> 4 != 6 {
         return Err(Stop::BadVersion);
     }
-    // A length of 0 is that of a jumbogram (RFC 2675), whose true length no frame here can reach, or
-    // of a segment that the sending card was to cut: all that was captured belongs to the packet.
-    let length = match usize::from(u16::from_be_bytes([l0, l1])) {
-        0 => cursor.remaining(),
-        length => length,
-    };
-    cursor.limit(length);
+    // A length of 0 is that of a jumbogram (RFC 2675) or of a segment that the sending card was to
+    // cut: all the rest of the frame belongs to the packet.
+    let length = usize::from(u16::from_be_bytes([l0, l1]));
+    if length != 0 {
+        cursor.limit(length);
+    }
     facts.begin_ip(6, next, start);
-    facts.payload_announced = u32::try_from(length).unwrap_or(u32::MAX);
     skip_extensions(cursor, facts, next)
 }
 
-/// Walk extension headers from one of kind `next` on. The facts get the protocol behind them, where
-/// it starts, and how many bytes it was announced with. Also for what follows an authentication
-/// header, which may again be one of them.
+/// Walk extension headers from one of kind `next` on. The facts get the protocol behind them and
+/// where it starts. Also for what follows an authentication header, which may again be one of them.
 ///
 /// # Errors
 /// The headers do not fit in the packet, or are more than [`EXTENSION_HEADERS_MAX`].
@@ -121,12 +118,10 @@ pub(super) fn skip_extensions(
                 let [following, units] = *cursor.peek::<2>()?;
                 let length = usize::from(units).saturating_add(1).saturating_mul(8);
                 cursor.skip(length)?;
-                take_announced(facts, length)?;
                 next = following;
             }
             number::FRAGMENT => {
                 let [following, _, high, low, ..] = *cursor.take::<8>()?;
-                take_announced(facts, 8)?;
                 next = following;
                 if u16::from_be_bytes([high, low]) & FRAGMENT_MASK != 0 {
                     facts.flags |= Facts::FRAGMENT;
@@ -140,16 +135,6 @@ pub(super) fn skip_extensions(
         }
     }
     Err(Stop::TooManyLayers)
-}
-
-/// An extension header took `length` of the announced bytes. The cursor is limited to those, so this
-/// fails only where an earlier layer is wrong about them.
-fn take_announced(facts: &mut Facts, length: usize) -> Result<(), Stop> {
-    facts.payload_announced = u32::try_from(length)
-        .ok()
-        .and_then(|length| facts.payload_announced.checked_sub(length))
-        .ok_or(Stop::BadLength)?;
-    Ok(())
 }
 
 /// What a second walk over the extension headers finds, for the attributes that ask.
@@ -387,6 +372,24 @@ mod tests {
         assert_eq!(walked.number("ipv6.next_proto"), Some(253));
         assert_eq!(walked.number("ipv6.ip6_ext_headers_count"), Some(3));
         assert_eq!(walked.number("ipv6.redundent_extension_header"), Some(0));
+        survives_truncation(LinkType::IPV6, &data);
+    }
+
+    #[test]
+    fn options_may_follow_an_authentication_header() {
+        let mut rest = vec![60, 2, 0, 0, 0, 0, 0, 5, 0, 0, 0, 9, 1, 2, 3, 4];
+        rest.extend([17, 0, 1, 4, 0, 0, 0, 0]);
+        rest.extend([0, 53, 0, 54, 0, 10, 0, 0, 1, 2]);
+        let data = packet(51, &rest);
+        let walked = Walked::new(LinkType::IPV6, &data);
+        assert_eq!(walked.path(), "ipv6.ah.udp");
+        assert_eq!(
+            (walked.facts.ip_protocol, walked.facts.transport_offset),
+            (17, 64)
+        );
+        assert_eq!(walked.facts.payload_announced, 2);
+        assert_eq!(walked.number("ipv6.next_proto"), Some(17));
+        assert_eq!(walked.number("ipv6.ip6_ext_headers_count"), Some(2));
         survives_truncation(LinkType::IPV6, &data);
     }
 

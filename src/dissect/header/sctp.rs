@@ -36,7 +36,6 @@ fn dissect(cursor: &mut Cursor<'_>, facts: &mut Facts) -> Result<Next, Stop> {
     let [s0, s1, d0, d1, ..] = *cursor.take::<COMMON_LENGTH>()?;
     facts.source_port = u16::from_be_bytes([s0, s1]);
     facts.destination_port = u16::from_be_bytes([d0, d1]);
-    facts.payload_announced = facts.payload_announced.saturating_sub(12);
     Ok(Next::Payload)
 }
 

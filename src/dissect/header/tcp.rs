@@ -89,13 +89,10 @@ fn dissect(cursor: &mut Cursor<'_>, facts: &mut Facts) -> Result<Next, Stop> {
     facts.source_port = u16::from_be_bytes([s0, s1]);
     facts.destination_port = u16::from_be_bytes([d0, d1]);
     facts.tcp_flags = flags;
-    let header_length = words_to_bytes(offset);
-    let Some(options) = header_length.checked_sub(FIXED_LENGTH) else {
+    let Some(options) = words_to_bytes(offset).checked_sub(FIXED_LENGTH) else {
         return Err(Stop::BadLength);
     };
     cursor.skip(options)?;
-    let header_length = u32::try_from(header_length).unwrap_or(u32::MAX);
-    facts.payload_announced = facts.payload_announced.saturating_sub(header_length);
     Ok(Next::Payload)
 }
 
@@ -154,8 +151,8 @@ fn retransmissions<'a>(view: &View<'a>, _: usize) -> Option<Value<'a>> {
     (flow.id != 0).then_some(Value::Number(u64::from(flow.retransmissions)))
 }
 
-/// What the IP header announces less the headers, also where the capture cut it off. Absent when the
-/// TCP header itself could not be read to its end.
+/// What the IP header announces less the headers, also where the capture cut it off, but not beyond
+/// the end that the frame had on the wire. Absent when the TCP header is not intact.
 fn payload_len<'a>(view: &View<'a>, _: usize) -> Option<Value<'a>> {
     let announced = u64::from(view.facts.payload_announced);
     (view.facts.stop == Stop::None).then_some(Value::Number(announced))
@@ -337,8 +334,11 @@ mod tests {
     #[test]
     fn a_cut_payload_counts_as_announced() {
         let bytes = packet(&[], b"hello");
-        let walked = Walked::new(LinkType::IPV4, &bytes[..41]);
+        let walked = Walked::cut(LinkType::IPV4, &bytes, 41);
         assert_eq!(walked.number("tcp.payload_len"), Some(5));
+        // An IP length beyond the end of the frame is not believed.
+        let walked = Walked::new(LinkType::IPV4, &bytes[..41]);
+        assert_eq!(walked.number("tcp.payload_len"), Some(1));
     }
 
     #[test]

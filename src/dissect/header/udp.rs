@@ -32,12 +32,8 @@ fn dissect(cursor: &mut Cursor<'_>, facts: &mut Facts) -> Result<Next, Stop> {
     facts.destination_port = u16::from_be_bytes([d0, d1]);
     let length = usize::from(u16::from_be_bytes([l0, l1]));
     // A length of 0 means "all the rest" for jumbograms (RFC 2675); then the IP length decides alone.
-    facts.payload_announced = facts.payload_announced.saturating_sub(8);
     if length >= HEADER_LENGTH {
-        let payload = length.saturating_sub(HEADER_LENGTH);
-        cursor.limit(payload);
-        let payload = u32::try_from(payload).unwrap_or(u32::MAX);
-        facts.payload_announced = facts.payload_announced.min(payload);
+        cursor.limit(length.saturating_sub(HEADER_LENGTH));
     } else if length != 0 {
         return Err(Stop::BadLength);
     }
