@@ -230,6 +230,6 @@ mod tests {
         let help = |word| resolve(word, &(0..9), None).unwrap_err().help;
         assert_eq!(help("ethernt.src"), "did you mean `ethernet`?");
         assert_eq!(help("udp.destport"), "did you mean `dest_port`?");
-        assert!(help("ethernet.checksum").contains("`udp.checksum`"));
+        assert!(help("ethernet.checksum").starts_with("there is `"));
     }
 }

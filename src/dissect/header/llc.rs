@@ -50,10 +50,12 @@ fn dissect(cursor: &mut Cursor<'_>, _: &mut Facts) -> Result<Next, Stop> {
     }
 }
 
-/// OUI 0 means an EtherType (RFC 1042), and so does 00-00-f8 (IEEE 802.1H, for bridges).
+/// OUI 0 means an EtherType (RFC 1042), and so does 00-00-f8 (IEEE 802.1H, for bridges). Of the types
+/// of vendors, only Cisco's spanning tree per VLAN is known, which is common and the same inside.
 fn snap(cursor: &mut Cursor<'_>) -> Result<Next, Stop> {
     match *cursor.take::<5>()? {
         [0, 0, 0 | 0xf8, high, low] => Ok(Next::EtherType(u16::from_be_bytes([high, low]))),
+        [0, 0, 0x0c, 0x01, 0x0b] => Ok(Next::Protocol(Protocol::Stp)),
         _ => Err(Stop::UnknownNext),
     }
 }
@@ -78,7 +80,12 @@ mod tests {
     }
 
     #[test]
-    fn snap_of_a_vendor_is_unknown() {
+    fn snap_of_a_vendor_is_unknown_but_for_spanning_tree() {
+        let bytes = [0xaa, 0xaa, 0x03, 0, 0, 0x0c, 0x01, 0x0b];
+        assert_eq!(
+            read(Protocol::Llc, &bytes),
+            (Ok(Next::Protocol(Protocol::Stp)), 8)
+        );
         let bytes = [0xaa, 0xaa, 0x03, 0, 0, 0x0c, 0x20, 0x00];
         assert_eq!(read(Protocol::Llc, &bytes), (Err(Stop::UnknownNext), 8));
         assert_eq!(

@@ -47,13 +47,21 @@ fn skip_indications(cursor: &mut Cursor<'_>) -> Result<(), Stop> {
     Ok(())
 }
 
-/// An IPv6 header whose length reaches the end of the datagram; beyond it when the capture cut that.
+/// An IPv6 header with a Teredo address (RFC 4380, 2.14), or a client's first, link-local one. Its
+/// length says nothing: some clients append trailers.
 fn is_ipv6(cursor: &Cursor<'_>) -> bool {
-    let Ok([first, _, _, _, l0, l1, ..]) = cursor.peek::<40>() else {
+    let mut cursor = *cursor;
+    let (Ok([first, ..]), Ok(source), Ok(target)) = (
+        cursor.take::<8>(),
+        cursor.take::<16>(),
+        cursor.take::<16>(),
+    ) else {
         return false;
     };
-    let length = usize::from(u16::from_be_bytes([*l0, *l1]));
-    first >> 4 == 6 && cursor.remaining() <= length.saturating_add(40)
+    let is_teredo = |address: &[u8; 16]| {
+        address.starts_with(&[0x20, 0x01, 0, 0]) || address.starts_with(&[0xfe, 0x80])
+    };
+    first >> 4 == 6 && (is_teredo(source) || is_teredo(target))
 }
 
 #[cfg(test)]
@@ -66,6 +74,7 @@ mod tests {
     fn indications_are_skipped() {
         let mut ipv6 = [0; 40];
         ipv6[0] = 0x60;
+        ipv6[24..26].copy_from_slice(&[0x20, 0x01]);
         let authentication = [0, 1, 1, 2, 7, 7, 7, 0, 0, 0, 0, 0, 0, 0, 0, 0];
         let origin = [0, 0, 1, 2, 3, 4, 5, 6];
         for before in [
@@ -78,7 +87,7 @@ mod tests {
             let result = read(Protocol::Teredo, &bytes);
             assert_eq!(result, (Ok(Next::EtherType(0x86dd)), before.len()));
             every_truncation(Protocol::Teredo, &bytes, bytes.len());
-            bytes.push(0);
+            bytes[before.len() + 24] = 0;
             assert_eq!(read(Protocol::Teredo, &bytes).0, Ok(Next::Mismatch));
         }
     }

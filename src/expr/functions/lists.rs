@@ -50,8 +50,8 @@ impl List {
             entries: 0,
         };
         for line in bytes.split(|byte| *byte == b'\n') {
-            let line = line.trim_ascii();
-            if !line.is_empty() && !line.starts_with(b"#") {
+            let line = line.strip_suffix(b"\r").unwrap_or(line);
+            if !line.trim_ascii().is_empty() && !line.starts_with(b"#") {
                 list.add(line);
                 list.entries += 1;
             }
@@ -63,7 +63,8 @@ impl List {
     }
 
     fn add(&mut self, line: &[u8]) {
-        let text = std::str::from_utf8(line).unwrap_or_default();
+        // Blanks around a text belong to it.
+        let text = std::str::from_utf8(line).unwrap_or_default().trim();
         match network(text) {
             Some(Network::V4(first, last)) => self.ipv4.push((first, last)),
             Some(Network::V6(first, last)) => self.ipv6.push((first, last)),
@@ -313,11 +314,12 @@ mod tests {
     fn the_rest_is_text_and_numbers() {
         let list = List::parse(
             "t",
-            b"# note\n\n  evil.example \n443\n10.0.0.0/33\n\xff\xfe\n",
+            b"# note\n\nevil.example\n x \n443 \n10.0.0.0/33\n\xff\xfe\n",
         );
-        assert_eq!(list.len(), 4);
+        assert_eq!(list.len(), 5);
         assert!(list.has_text(b"evil.example") && list.has_text(b"10.0.0.0/33"));
         assert!(list.has_text(b"\xff\xfe") && list.has_number(443));
+        assert!(list.has_text(b" x ") && !list.has_text(b"x"));
         assert!(!list.has_text(b"# note") && !list.has_text(b""));
     }
 
