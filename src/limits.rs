@@ -8,6 +8,10 @@ pub const BURST_MAX: usize = 32;
 /// Headers of one packet. Deeper nesting is an attack on whoever unpacks it recursively.
 pub const LAYERS_MAX: usize = 16;
 
+/// Extension headers of one IPv6 header. RFC 8200 names six kinds and lets one occur twice; without a
+/// bound, a frame full of them costs as much time as a thousand ordinary ones.
+pub const EXTENSION_HEADERS_MAX: usize = 16;
+
 /// Largest frame accepted from a capture file: the largest snapshot length that libpcap writes.
 pub const FRAME_LENGTH_MAX: usize = 262_144;
 

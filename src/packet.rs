@@ -375,6 +375,18 @@ impl Facts {
         }
     }
 
+    /// An intact IP header starts at `offset`: what was known of an outer IP packet and of what it
+    /// carries gives way, because these facts are those of the innermost one.
+    pub fn begin_ip(&mut self, version: u8, protocol: u8, offset: u16) {
+        self.ip_version = version;
+        self.ip_protocol = protocol;
+        self.ip_offset = offset;
+        self.flags &= !Self::FRAGMENT;
+        self.tcp_flags = 0;
+        self.source_port = 0;
+        self.destination_port = 0;
+    }
+
     /// Offset of the first header of `protocol`.
     pub fn offset_of(&self, protocol: Protocol) -> Option<usize> {
         if !self.protocols.contains(protocol) {

@@ -8,6 +8,8 @@ pub mod attribute;
 pub mod cursor;
 pub mod meta;
 #[cfg(test)]
+mod test_walk;
+#[cfg(test)]
 mod testing;
 
 use crate::packet::{Facts, Frame, LinkType, Stop};
@@ -76,7 +78,13 @@ protocols! {
         Ospf = ospf,
         Pim = pim,
         Vrrp = vrrp,
+        Ipv4 = ipv4,
+        Ipv6 = ipv6,
+        Icmp = icmp,
+        Icmpv6 = icmpv6,
+        Tcp = tcp,
         Udp = udp,
+        Sctp = sctp,
     }
     application {
     }
@@ -286,7 +294,7 @@ impl Next {
 ///
 /// Never fails: what cannot be read ends the walk, and `facts.stop` says why.
 pub fn headers(frame: &Frame<'_>, facts: &mut Facts) {
-    let mut cursor = Cursor::new(frame.data);
+    let mut cursor = Cursor::of(frame);
     facts.stop = match outermost(frame.link, &cursor) {
         Ok(protocol) => walk(protocol, &mut cursor, facts),
         Err(stop) => stop,
@@ -294,6 +302,7 @@ pub fn headers(frame: &Frame<'_>, facts: &mut Facts) {
     facts.payload_offset = u16::try_from(cursor.offset()).unwrap_or(u16::MAX);
     let end = cursor.offset().saturating_add(cursor.remaining());
     facts.end = u32::try_from(end).unwrap_or(u32::MAX);
+    facts.payload_announced = u32::try_from(cursor.announced()).unwrap_or(u32::MAX);
 }
 
 /// What a frame of this link type starts with. Raw IP has no link header, hence no layer for one.

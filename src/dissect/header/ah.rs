@@ -7,6 +7,7 @@
 
 use crate::dissect::attribute::{Attribute, Type, u8_at, u32_at};
 use crate::dissect::cursor::Cursor;
+use crate::dissect::header::ipv6;
 use crate::dissect::{Binding, Definition, Next};
 use crate::packet::{Facts, Stop};
 
@@ -36,7 +37,11 @@ fn dissect(cursor: &mut Cursor<'_>, facts: &mut Facts) -> Result<Next, Stop> {
     // What is authenticated belongs to the same IP packet: flows are those of the header behind.
     facts.ip_protocol = next;
     facts.transport_offset = u16::try_from(cursor.offset()).unwrap_or(u16::MAX);
-    Ok(Next::IpProtocol(next))
+    match facts.ip_version {
+        // Destination options may follow (RFC 8200, section 4.1).
+        6 => ipv6::skip_extensions(cursor, facts, next),
+        _ => Ok(Next::IpProtocol(next)),
+    }
 }
 
 #[cfg(test)]
