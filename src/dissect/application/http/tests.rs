@@ -77,6 +77,9 @@ fn start_lines() {
         (b"GET / HTTP/1.1\r\n", StartLine::Yes),
         (b"M-SEARCH * HTTP/1.1\n", StartLine::Yes),
         (b"GET /\r\n", StartLine::Simple),
+        (b"GET /HTTP/1.1\r\nHost: a\r\n", StartLine::Yes),
+        (b"POST / HTTP/1.\r\n", StartLine::Yes),
+        (b"POST /\r\n", StartLine::No),
         (b"GET /", StartLine::Partial),
         (b"", StartLine::Partial),
         (b"HTT", StartLine::Partial),
@@ -113,6 +116,7 @@ fn compat_reads_one_segment_with_fixed_spellings() {
         b"GET / HTTP/1.1",
         b"",
         b"GET / HTTP/1.1 \r\n",
+        b"GET / HTTP/1.\r\n",
     ] {
         assert!(compat_message(no).is_none(), "{}", no.escape_ascii());
     }
