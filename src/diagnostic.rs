@@ -109,18 +109,15 @@ impl<'a> Source<'a> {
         });
         let text = self.text.get(start..end).unwrap_or_default();
         let text = text.strip_suffix('\r').unwrap_or(text);
-        let characters = |bytes: usize| {
-            let before = |at: &usize| *at < bytes;
-            text.char_indices().map(|(at, _)| at).filter(before).count()
-        };
-        let first = characters(problem.span.start.saturating_sub(start));
-        let last = characters(problem.span.end.saturating_sub(start));
+        let first = floor(text, problem.span.start.saturating_sub(start));
+        let last = floor(text, problem.span.end.saturating_sub(start)).max(first);
+        let before = text.get(..first).unwrap_or_default();
         Diagnostic {
             severity: problem.severity,
             file: self.name.to_owned(),
             line,
-            column: first + 1,
-            excerpt: Excerpt::new(text, first, last.saturating_sub(first).max(1)),
+            column: characters(before) + 1,
+            excerpt: Excerpt::new(text, first..last),
             message: problem.message,
             expected: problem.expected,
             help: problem.help,
@@ -148,27 +145,40 @@ const EXCERPT_MAX: usize = 200;
 const EXCERPT_BEFORE: usize = 80;
 
 impl Excerpt {
-    fn new(line: &str, start: usize, length: usize) -> Self {
-        let total = line.chars().count();
-        if total <= EXCERPT_MAX {
-            return Self {
-                text: line.to_owned(),
-                start,
-                length,
-            };
-        }
-        let first = start.saturating_sub(EXCERPT_BEFORE);
-        let shown: String = line.chars().skip(first).take(EXCERPT_MAX).collect();
-        let end = first.saturating_add(EXCERPT_MAX);
-        let before = if first > 0 { "..." } else { "" };
-        let after = if end < total { "..." } else { "" };
-        let start = start - first;
+    /// Shows bytes `span` of `line`. Looks only at what it shows: a file may be one line.
+    fn new(line: &str, span: Range<usize>) -> Self {
+        let (before, rest) = line.split_at_checked(span.start).unwrap_or((line, ""));
+        let length = span.end.saturating_sub(span.start);
+        let is_short = line.len() <= EXCERPT_MAX;
+        let kept = if is_short { usize::MAX } else { EXCERPT_BEFORE };
+        let from = before.char_indices().rev().take(kept).last();
+        let before = from.map_or("", |(at, _)| before.get(at..).unwrap_or_default());
+        let room = EXCERPT_MAX.saturating_sub(characters(before));
+        let after: String = rest.chars().take(room).collect();
+        let cut = |is_cut: bool| if is_cut { "..." } else { "" };
+        let left = cut(before.len() < span.start.min(line.len()));
+        let right = cut(after.len() < rest.len());
+        let marked = rest.get(..length).unwrap_or(rest).chars().take(room.max(1));
         Self {
-            text: format!("{before}{shown}{after}"),
-            start: start + before.len(),
-            length: length.min(EXCERPT_MAX.saturating_sub(start)).max(1),
+            text: format!("{left}{before}{after}{right}"),
+            start: left.len() + characters(before),
+            length: marked.count().max(1),
         }
     }
+}
+
+/// Number of characters: bytes that do not continue one.
+fn characters(text: &str) -> usize {
+    text.bytes().filter(|byte| byte & 0xc0 != 0x80).count()
+}
+
+/// The start of the character that byte `at` belongs to.
+fn floor(text: &str, at: usize) -> usize {
+    let at = at.min(text.len());
+    (0..=at)
+        .rev()
+        .find(|at| text.is_char_boundary(*at))
+        .unwrap_or(0)
 }
 
 /// A finding with its place.
@@ -205,7 +215,7 @@ impl Diagnostic {
             file: file.to_owned(),
             line: 0,
             column: 0,
-            excerpt: Excerpt::new("", 0, 0),
+            excerpt: Excerpt::new("", 0..0),
             message: message.into(),
             expected: String::new(),
             help: String::new(),
@@ -305,6 +315,7 @@ mod tests {
     fn columns_count_characters_and_spans_end_with_their_line() {
         let source = Source::new("x", "äöü(\nsecond");
         let found = source.locate(Problem::warning(6..12, "m"));
+        assert_eq!(found.excerpt.text, "äöü(");
         assert_eq!((found.line, found.column), (1, 4));
         assert_eq!(found.excerpt.length, 1);
         let end = source.locate(Problem::warning(99..100, "m"));

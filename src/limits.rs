@@ -27,6 +27,11 @@ pub const CAPTURE_INTERFACES_MAX: usize = 65_536;
 /// Largest IP datagram (RFC 791, RFC 8200 without jumbograms).
 pub const DATAGRAM_LENGTH_MAX: usize = 65_535;
 
+/// Largest frame accepted from a live port: the largest datagram, which a kernel that merges segments
+/// does build, and room for the headers of its link. Every receive queue has room for one burst of
+/// them, so this also bounds what a flood of jumbo frames costs.
+pub const LIVE_FRAME_LENGTH_MAX: usize = DATAGRAM_LENGTH_MAX + 65;
+
 /// Events of one property: the width of the sets that joins keep of bound events.
 pub const EVENTS_MAX: usize = 63;
 

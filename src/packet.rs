@@ -198,11 +198,13 @@ pub enum DropReason {
     LinkType,
     /// A chain of buffers longer than the largest frame that the capture accepts.
     Oversize,
+    /// The filter of the command line does not hold for it.
+    Filtered,
 }
 
 impl DropReason {
     /// Every reason, in counter order.
-    pub const ALL: [Self; 3] = [Self::Empty, Self::LinkType, Self::Oversize];
+    pub const ALL: [Self; 4] = [Self::Empty, Self::LinkType, Self::Oversize, Self::Filtered];
 
     /// Name in metrics and in the account.
     pub const fn name(self) -> &'static str {
@@ -210,6 +212,7 @@ impl DropReason {
             Self::Empty => "empty",
             Self::LinkType => "link_type",
             Self::Oversize => "oversize",
+            Self::Filtered => "filtered",
         }
     }
 }

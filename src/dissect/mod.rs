@@ -147,7 +147,8 @@ pub enum Next {
     /// Payload of an application, or nothing: the headers end here.
     Payload,
     /// The bytes are not this protocol after all, whatever led here (a port that anyone may use). The
-    /// layer is taken back, and the bytes are the payload of the header before it.
+    /// layer is taken back, and the bytes are the payload of the header before it. Whoever says this has
+    /// not limited the cursor.
     Mismatch,
 }
 
@@ -179,6 +180,12 @@ impl ProtocolSet {
     /// Are all of `other` there?
     pub const fn contains_all(self, other: Self) -> bool {
         self.0 & other.0 == other.0
+    }
+
+    /// Those of either.
+    #[must_use]
+    pub const fn union(self, other: Self) -> Self {
+        Self(self.0 | other.0)
     }
 
     /// The bits, for tables indexed by them.
@@ -327,8 +334,8 @@ fn outermost(link: LinkType, cursor: &Cursor<'_>) -> Result<Protocol, Stop> {
 /// Read header after header, from one of `protocol` on, and say why that ended.
 fn walk(mut protocol: Protocol, cursor: &mut Cursor<'_>, facts: &mut Facts) -> Stop {
     while let Some(dissect) = protocol.definition().dissect {
-        let start = *cursor;
-        let Ok(offset) = u16::try_from(start.offset()) else {
+        let start = cursor.offset();
+        let Ok(offset) = u16::try_from(start) else {
             return Stop::TooFar;
         };
         if !facts.push(protocol, offset) {
@@ -338,7 +345,7 @@ fn walk(mut protocol: Protocol, cursor: &mut Cursor<'_>, facts: &mut Facts) -> S
         let next = match dissect(cursor, facts) {
             Ok(next) => next,
             Err(stop) => {
-                if stop == Stop::Truncated && cursor.offset() == start.offset() {
+                if stop == Stop::Truncated && cursor.offset() == start {
                     facts.pop();
                 }
                 return stop;
@@ -353,11 +360,11 @@ fn walk(mut protocol: Protocol, cursor: &mut Cursor<'_>, facts: &mut Facts) -> S
 }
 
 /// The end of a walk whose last dissector, that began at `start`, led to no other.
-fn last<'a>(next: Next, start: Cursor<'a>, cursor: &mut Cursor<'a>, facts: &mut Facts) -> Stop {
+fn last(next: Next, start: usize, cursor: &mut Cursor<'_>, facts: &mut Facts) -> Stop {
     match next {
         Next::Payload | Next::UdpPorts(..) => Stop::None,
         Next::Mismatch => {
-            *cursor = start;
+            cursor.rewind(start);
             facts.pop();
             Stop::None
         }

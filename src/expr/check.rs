@@ -3,8 +3,7 @@
 //! What cannot mean anything is an error in standard mode. MMT's engine accepts most of it, so compat
 //! mode only warns and keeps it as it is (mmt-rules.md, section 6).
 
-use super::functions::{FUNCTIONS, Function, Parameter, addresses_only};
-use super::names::{self, Name, did_you_mean, nearest};
+use super::names::{self, Name};
 use super::parse::{Shape, Syntax};
 use super::{Context, Expr, Mode, Node, Operator, Span};
 use crate::diagnostic::{Problem, Severity};
@@ -32,16 +31,19 @@ pub(super) fn check(
     is_sound.then_some(found.expr)
 }
 
-struct Check<'t, 'p> {
+/// Problems among which a name is looked for before it is reported again.
+const REMEMBERED_MAX: usize = 100;
+
+pub(super) struct Check<'t, 'p> {
     text: &'t str,
     mode: Mode,
-    context: Context<'t>,
-    problems: &'p mut Vec<Problem>,
+    pub(super) context: Context<'t>,
+    pub(super) problems: &'p mut Vec<Problem>,
 }
 
 /// What a part of an expression stands for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Kind {
+pub(super) enum Kind {
     /// A number that is computed, read from a packet, or true or false.
     Number,
     /// A number as written.
@@ -60,21 +62,21 @@ enum Kind {
     Broken,
 }
 
-struct Typed {
-    expr: Expr,
-    kind: Kind,
+pub(super) struct Typed {
+    pub(super) expr: Expr,
+    pub(super) kind: Kind,
 }
 
 /// Where an expression stands: only functions take protocols.
 #[derive(Clone, Copy, PartialEq, Eq)]
-enum Place {
+pub(super) enum Place {
     Value,
     Argument,
 }
 
 impl Check<'_, '_> {
     /// Something that MMT's engine accepts.
-    fn mismatch(&mut self, problem: Problem) {
+    pub(super) fn mismatch(&mut self, problem: Problem) {
         let severity = match self.mode {
             Mode::Standard => Severity::Error,
             Mode::Compat => Severity::Warning,
@@ -85,7 +87,7 @@ impl Check<'_, '_> {
         });
     }
 
-    fn expression(&mut self, syntax: Syntax<'_>, place: Place) -> Typed {
+    pub(super) fn expression(&mut self, syntax: Syntax<'_>, place: Place) -> Typed {
         let span = syntax.span;
         let (node, kind) = match syntax.node {
             Shape::Number(number) => (Node::Number(number), Kind::Literal(number)),
@@ -108,7 +110,11 @@ impl Check<'_, '_> {
         let (name, warning) = match names::resolve(word, span, self.context.event) {
             Ok(found) => found,
             Err(problem) => {
-                self.problems.push(problem);
+                // The same name again needs no second explanation.
+                let mut latest = self.problems.iter().rev().take(REMEMBERED_MAX);
+                if !latest.any(|known| known.message == problem.message) {
+                    self.problems.push(problem);
+                }
                 return (Node::Number(0), Kind::Broken);
             }
         };
@@ -297,146 +303,6 @@ impl Check<'_, '_> {
             self.problems.push(problem.expected(expected));
         }
     }
-
-    // Functions
-
-    fn call(
-        &mut self,
-        name: &str,
-        at: &Span,
-        span: &Span,
-        arguments: Vec<Syntax<'_>>,
-    ) -> (Node, Kind) {
-        let arguments = arguments.into_iter();
-        let mut typed: Vec<Typed> = arguments
-            .map(|argument| self.expression(argument, Place::Argument))
-            .collect();
-        let Some(function) = Function::find(name) else {
-            self.problems.push(unknown_function(name, at));
-            return (Node::Number(0), Kind::Broken);
-        };
-        if typed.len() != function.arity() {
-            let (found, wanted) = (typed.len(), function.arity());
-            let plural = if wanted == 1 { "" } else { "s" };
-            let message = format!("`{name}` takes {wanted} argument{plural}, not {found}");
-            let problem = Problem::error(span.clone(), message);
-            let expected = format!("expected #{}", function.signature());
-            self.problems.push(problem.expected(expected));
-            return (Node::Number(0), Kind::Broken);
-        }
-        let mut function = function;
-        for (parameter, argument) in function.parameters.iter().zip(&mut typed) {
-            let is_address = matches!(argument.kind, Kind::Address(_));
-            if *parameter == Parameter::Listed && is_address {
-                function = addresses_only(function);
-            }
-            self.argument(function, *parameter, argument);
-        }
-        let mut operands: Vec<Expr> = typed.iter().map(|t| t.expr.clone()).collect();
-        for list in function.lists {
-            operands.extend(self.list(list, at));
-        }
-        let is_broken = typed.iter().any(|argument| argument.kind == Kind::Broken);
-        let kind = if is_broken {
-            Kind::Broken
-        } else {
-            Kind::Number
-        };
-        (Node::Call(function, operands), kind)
-    }
-
-    fn argument(&mut self, function: &Function, parameter: Parameter, argument: &mut Typed) {
-        if argument.kind == Kind::Broken {
-            return;
-        }
-        let fits = match (parameter, argument.kind) {
-            (Parameter::ListName, Kind::Quoted(_)) => {
-                self.named_list(argument);
-                true
-            }
-            (Parameter::Ipv4, Kind::Quoted(_)) => {
-                self.ipv4(argument);
-                true
-            }
-            (Parameter::Listed, kind) => matches!(
-                kind,
-                Kind::Number | Kind::Text | Kind::Address(Type::IpAddr | Type::Ip6Addr)
-            ),
-            (Parameter::Subject, _) => {
-                matches!(argument.expr.node, Node::Attribute(..) | Node::Protocol(_))
-            }
-            (Parameter::Number, Kind::Number | Kind::Literal(_))
-            | (Parameter::Time, Kind::Number | Kind::Opaque(Type::Timeval))
-            | (Parameter::Text, Kind::Text | Kind::Quoted(_))
-            | (Parameter::Ipv4, Kind::Address(Type::IpAddr))
-            | (Parameter::Bytes, Kind::Text | Kind::Quoted(_) | Kind::Opaque(_))
-            | (Parameter::Path, Kind::Opaque(Type::Path)) => true,
-            _ => false,
-        };
-        if fits {
-            return;
-        }
-        let wanted = parameter.name();
-        let message = format!(
-            "`{}` takes {wanted} here, not {}",
-            function.name,
-            name(argument.kind)
-        );
-        let problem = Problem::error(argument.expr.span.clone(), message);
-        let problem = problem.expected(format!("expected #{}", function.signature()));
-        // Without a list or a subject there is nothing to evaluate in either mode.
-        match parameter {
-            Parameter::ListName | Parameter::Subject | Parameter::Listed => {
-                self.problems.push(problem);
-            }
-            _ if argument.kind == Kind::Protocol => self.problems.push(problem),
-            _ => self.mismatch(problem),
-        }
-    }
-
-    fn ipv4(&mut self, argument: &mut Typed) {
-        let Node::Text(text) = &mut argument.expr.node else {
-            return;
-        };
-        match address_bytes(Type::IpAddr, text) {
-            Some(bytes) => *text = bytes,
-            None => {
-                let shown = String::from_utf8_lossy(text).into_owned();
-                let message = format!("`{shown}` is not an IPv4 address");
-                let problem = Problem::error(argument.expr.span.clone(), message);
-                self.problems.push(problem.expected("expected '192.0.2.1'"));
-            }
-        }
-    }
-
-    /// The list that an argument names takes the place of its name.
-    fn named_list(&mut self, argument: &mut Typed) {
-        let Node::Text(text) = &argument.expr.node else {
-            return;
-        };
-        let name = String::from_utf8_lossy(text).into_owned();
-        if let Some(list) = self.list(&name, &argument.expr.span) {
-            argument.expr = list;
-        }
-    }
-
-    fn list(&mut self, name: &str, span: &Span) -> Option<Expr> {
-        let found = match self.context.lists {
-            Some(lists) => lists.find(name),
-            None => Err("lists are not available here".to_owned()),
-        };
-        match found {
-            Ok(list) => Some(Expr {
-                node: Node::List(list),
-                span: span.clone(),
-            }),
-            Err(reason) => {
-                let problem = Problem::error(span.clone(), format!("there is no list `{name}`"));
-                self.problems.push(problem.help(reason));
-                None
-            }
-        }
-    }
 }
 
 /// Can two values of these kinds be equal at all?
@@ -460,7 +326,7 @@ fn can_equal(one: Kind, other: Kind) -> bool {
 }
 
 /// A kind in words.
-fn name(kind: Kind) -> String {
+pub(super) fn name(kind: Kind) -> String {
     match kind {
         Kind::Number | Kind::Literal(_) | Kind::Broken => "a number".to_owned(),
         Kind::Address(kind) => address_name(kind).to_owned(),
@@ -486,7 +352,7 @@ fn address_example(kind: Type) -> &'static str {
     }
 }
 
-fn address_bytes(kind: Type, text: &[u8]) -> Option<Box<[u8]>> {
+pub(super) fn address_bytes(kind: Type, text: &[u8]) -> Option<Box<[u8]>> {
     let text = std::str::from_utf8(text).ok()?.trim();
     match kind {
         Type::MacAddr => {
@@ -515,19 +381,6 @@ fn numeric_text(text: &str, one: &Typed, other: &Typed) -> String {
     digits.map_or_else(String::new, |digits| {
         format!("write {digits} without quotes")
     })
-}
-
-fn unknown_function(name: &str, at: &Span) -> Problem {
-    let offered = nearest(name, FUNCTIONS.iter().map(|function| function.name));
-    let known: Vec<&str> = FUNCTIONS.iter().map(|function| function.name).collect();
-    let known = known.join(", ");
-    let offer = did_you_mean(&offered);
-    let help = match offer.is_empty() {
-        true => format!("the functions are {known}"),
-        false => format!("{offer} The functions are {known}"),
-    };
-    let problem = Problem::error(at.clone(), format!("unknown function `{name}`"));
-    problem.expected("expected a built-in function").help(help)
 }
 
 #[cfg(test)]

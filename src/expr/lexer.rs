@@ -107,8 +107,8 @@ impl<'t> Lexer<'t, '_> {
         }
         if first == '"' {
             // What is inside would only give more of the same.
-            let length = self.rest().find('"').map_or(self.rest().len(), |at| at + 1);
-            self.at = self.at.saturating_add(length);
+            let length = self.rest().find('"').map_or(usize::MAX, |at| at + 1);
+            self.at = self.at.saturating_add(length).min(self.text.len());
         }
         meant.map(Token::Operator)
     }

@@ -169,6 +169,7 @@ impl Operator {
     }
 }
 
+mod call;
 mod check;
 pub mod evaluate;
 pub mod functions;

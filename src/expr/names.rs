@@ -16,9 +16,12 @@ pub(crate) fn nearest<'k>(name: &str, known: impl IntoIterator<Item = &'k str>) 
     if name.chars().count() > NAME_MAX {
         return Vec::new();
     }
-    let within = (name.chars().count() / 3).max(1);
+    let length = name.chars().count();
+    let within = (length / 3).max(1);
     let mut found: Vec<(usize, &str)> = known
         .into_iter()
+        // Names of very different length are far apart without being compared.
+        .filter(|other| other.chars().count().abs_diff(length) <= within)
         .map(|other| (distance(name, other), other))
         .filter(|(distance, other)| *distance <= within && *distance < other.chars().count())
         .collect();
@@ -87,7 +90,7 @@ pub(super) fn resolve(
     }
     let mut parts = word.split('.');
     let protocol_name = parts.next().unwrap_or_default();
-    let protocol = protocol(protocol_name, span)?;
+    let protocol = protocol(protocol_name, word, span)?;
     let Some(attribute_name) = parts.next() else {
         return Ok((Name::Protocol(protocol), None));
     };
@@ -111,7 +114,7 @@ pub(super) fn resolve(
     Ok((Name::Attribute(attribute, Some(number)), warning))
 }
 
-fn protocol(name: &str, span: &Span) -> Result<Protocol, Problem> {
+fn protocol(name: &str, word: &str, span: &Span) -> Result<Protocol, Problem> {
     Protocol::from_name(name).ok_or_else(|| {
         let place = span.start..span.start.saturating_add(name.len()).max(span.start + 1);
         let known = Protocol::ALL.iter().map(|protocol| protocol.name());
@@ -123,7 +126,11 @@ fn protocol(name: &str, span: &Span) -> Result<Protocol, Problem> {
             true => "`wirelynx protocols` lists all".to_owned(),
             false => did_you_mean(&offered),
         };
-        let problem = Problem::error(place, format!("unknown protocol `{name}`"));
+        let message = match word == name {
+            true => format!("unknown protocol `{name}`"),
+            false => format!("unknown attribute `{word}`: no protocol is called `{name}`"),
+        };
+        let problem = Problem::error(place, message);
         problem.expected("expected a protocol").help(help)
     })
 }
@@ -145,6 +152,11 @@ fn unknown_attribute(protocol: Protocol, name: &str, place: Span) -> Problem {
         .map(|owner| format!("`{}.{name}`", owner.name()))
         .take(OWNERS_MAX)
         .collect();
+    let offered: Vec<String> = offered
+        .iter()
+        .map(|name| format!("{protocol_name}.{name}"))
+        .collect();
+    let offered: Vec<&str> = offered.iter().map(String::as_str).collect();
     let help = if !offered.is_empty() {
         did_you_mean(&offered)
     } else if !owners.is_empty() {
@@ -229,7 +241,7 @@ mod tests {
     fn unknown_names_get_an_offer() {
         let help = |word| resolve(word, &(0..9), None).unwrap_err().help;
         assert_eq!(help("ethernt.src"), "did you mean `ethernet`?");
-        assert_eq!(help("udp.destport"), "did you mean `dest_port`?");
+        assert_eq!(help("udp.destport"), "did you mean `udp.dest_port`?");
         assert!(help("ethernet.checksum").starts_with("there is `"));
     }
 }

@@ -90,7 +90,7 @@ impl<'t> Parser<'t, '_> {
     fn place(&self) -> Span {
         let end = self.text.trim_end().len();
         self.peek()
-            .map_or(end..end.saturating_add(1), |(_, span)| span.clone())
+            .map_or_else(|| end..end.saturating_add(1), |(_, span)| span.clone())
     }
 
     fn give_up<T>(&mut self, problem: Problem) -> Result<T, Abandoned> {

@@ -1,9 +1,9 @@
 //! What can be set for flows.
 
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 
 /// Settings of the flow table of one worker.
-#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Settings {
     /// Flows that one worker tracks at a time. Memory for all of them is taken at start, some 600

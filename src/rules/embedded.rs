@@ -2,6 +2,9 @@
 
 use crate::expr::functions::Function;
 
+/// Definitions that are told; published files have at most ten.
+const DEFINITIONS_MAX: usize = 100;
+
 /// Names of the functions that C code defines, in order: those whose name stands outside of all
 /// braces, before parentheses and a body. A light scan that is right for code as rule files have it.
 pub(super) fn definitions(code: &str) -> Vec<&str> {
@@ -14,6 +17,9 @@ pub(super) fn definitions(code: &str) -> Vec<&str> {
         last_word: "",
     };
     while let Some(name) = scan.next() {
+        if found.len() >= DEFINITIONS_MAX {
+            break;
+        }
         if !found.contains(&name) {
             found.push(name);
         }

@@ -4,12 +4,12 @@
 //! needs them. An event is possible while its protocols are all there, then while its mandatory
 //! attributes are, then while each of its conditions holds.
 
-use super::program::{Event, Slot};
+use super::program::{Attributes, Error, Event, Slot};
 use crate::dissect::Protocol;
 use crate::dissect::attribute::{AttributeId, Type, Value, View};
 use crate::dissect::header::tcp::mmt_padding_heuristic;
-use crate::expr::Mode;
-use crate::expr::evaluate::{Scalar, Source, Text};
+use crate::expr::evaluate::{Code, Scalar, Source, Text};
+use crate::expr::{Expr, Mode};
 use crate::limits::ATTRIBUTES_USED_MAX;
 
 /// A set of slots.
@@ -109,6 +109,45 @@ fn quirk_of(id: AttributeId) -> Quirk {
         (_, "p_payload" | "p_data" | "last_command" | "last_response_code") => Quirk::Empty,
         _ if id.kind() == Type::Pointer => Quirk::Never,
         _ => Quirk::Empty,
+    }
+}
+
+/// An expression over one packet, alone: the filter of a command line.
+#[derive(Debug)]
+pub struct Filter {
+    extraction: Extraction,
+    condition: Code<Slot>,
+}
+
+impl Filter {
+    /// Compile it. Attributes that a packet lacks read as absent; nothing is mandatory.
+    ///
+    /// # Errors
+    /// It uses more attributes than there are slots.
+    pub fn new(expr: &Expr) -> Result<Self, Error> {
+        let mut attributes = Attributes::default();
+        let mut failed = None;
+        let mut place = |id, _| {
+            attributes.slot(id).unwrap_or_else(|error| {
+                failed = Some(error);
+                Slot::MAX
+            })
+        };
+        let condition = Code::new(expr, Mode::Standard, &mut place);
+        match failed {
+            Some(error) => Err(error),
+            None => Ok(Self { extraction: Extraction::new(attributes.ids, Mode::Standard), condition }),
+        }
+    }
+
+    /// Does it hold for this packet?
+    pub fn holds(&self, view: &View<'_>) -> bool {
+        let mut values = [Value::Number(0); ATTRIBUTES_USED_MAX];
+        let mut message = Message::new(view, &self.extraction, &mut values);
+        for slot in (0..=Slot::MAX).take(self.extraction.len()) {
+            message.has(slot);
+        }
+        self.condition.holds(&message)
     }
 }
 

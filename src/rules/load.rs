@@ -84,7 +84,9 @@ impl Loader {
         let name = path.display().to_string();
         match read_bounded(path) {
             Ok(bytes) => {
-                let folder = path.parent().unwrap_or(Path::new("")).join("lists");
+                let folder = path
+                    .parent()
+                    .map_or_else(|| PathBuf::from("lists"), |p| p.join("lists"));
                 let lists = self.lists.entry(folder.clone()).or_insert_with(|| {
                     let others = self.folders.iter().filter(|other| **other != folder);
                     let others = others.cloned().collect::<Vec<_>>();
@@ -194,6 +196,7 @@ fn read_text(name: &str, text: &str, mode: Mode, lists: &Lists) -> FileResult {
         lists,
         problems,
         ids: HashMap::new(),
+        counted: (0, 0),
     };
     let properties = reader.document(&roots);
     let mut problems = reader.problems;

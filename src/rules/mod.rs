@@ -22,7 +22,9 @@ mod tree;
 mod xml;
 
 use crate::dissect::attribute::{Value, View};
+use crate::dissect::{Protocol, ProtocolSet};
 use crate::expr::Mode;
+use crate::packet::Timestamp;
 use guards::{Extraction, Message};
 use joins::{Alert, Joins, Limits, Match, SamePacket};
 use program::{Attributes, Program};
@@ -105,15 +107,48 @@ impl Engine {
     ) {
         self.joins
             .advance(&rules.programs, view.frame.timestamp, emit);
+        self.walk(rules, view, values, ProtocolSet::default(), emit);
+    }
+
+    /// Evaluate the rules again on a packet that completes a further message of `protocol`: only what
+    /// looks at that protocol has something new to see.
+    pub fn evaluate_again<'b>(
+        &mut self,
+        rules: &RuleSet,
+        view: &View<'b>,
+        values: &mut [Value<'b>],
+        protocol: Protocol,
+        emit: &mut impl FnMut(Alert),
+    ) {
+        let mut about = ProtocolSet::default();
+        about.insert(protocol);
+        self.walk(rules, view, values, about, emit);
+    }
+
+    /// All rules, as far as they look at the protocols of `about`.
+    fn walk<'b>(
+        &mut self,
+        rules: &RuleSet,
+        view: &View<'b>,
+        values: &mut [Value<'b>],
+        about: ProtocolSet,
+        emit: &mut impl FnMut(Alert),
+    ) {
         let mut message = Message::new(view, &rules.extraction, values);
         for (number, program) in rules.programs.iter().enumerate() {
             let rule = u32::try_from(number).unwrap_or(u32::MAX);
             if program.machine.single {
-                self.single(rule, program, &mut message, emit);
+                self.single(rule, program, &mut message, about, emit);
             } else {
-                self.several(rule, program, &mut message, emit);
+                self.several(rule, program, &mut message, about, emit);
             }
         }
+    }
+
+    /// Time has come to `now` without a packet: deadlines before it pass. The published engine notices
+    /// them with the next packet only.
+    pub fn advance(&mut self, rules: &RuleSet, now: Timestamp, emit: &mut impl FnMut(Alert)) {
+        self.joins.advance(&rules.programs, now, emit);
     }
 
     /// The input has ended. The published engine evaluates nothing then.
@@ -129,6 +164,7 @@ impl Engine {
         rule: u32,
         program: &Program,
         message: &mut Message<'_, '_>,
+        about: ProtocolSet,
         emit: &mut impl FnMut(Alert),
     ) {
         let [first, second] = program.events.as_slice() else {
@@ -136,7 +172,8 @@ impl Engine {
         };
         let facts = message.view.facts;
         let possible = facts.protocols.contains_all(first.protocols)
-            && facts.protocols.contains_all(second.protocols);
+            && facts.protocols.contains_all(second.protocols)
+            && first.protocols.union(second.protocols).contains_all(about);
         // Which event is the context decides; an AND has two edges from the start and is not here.
         let Some(edge) = program
             .machine
@@ -220,6 +257,7 @@ impl Engine {
         rule: u32,
         program: &Program,
         message: &mut Message<'_, '_>,
+        about: ProtocolSet,
         emit: &mut impl FnMut(Alert),
     ) {
         let compat = program.mode == Mode::Compat;
@@ -236,7 +274,8 @@ impl Engine {
             }
         }
         for (number, event) in (1..).zip(&program.events) {
-            let possible = message.view.facts.protocols.contains_all(event.protocols);
+            let possible = message.view.facts.protocols.contains_all(event.protocols)
+                && event.protocols.contains_all(about);
             if !possible || !self.joins.awaits(program, rule, number) || !message.allows(event) {
                 continue;
             }

@@ -84,7 +84,11 @@ pub struct Attributes {
 }
 
 impl Attributes {
-    fn slot(&mut self, id: AttributeId) -> Result<Slot, Error> {
+    /// The slot of an attribute, a new one if need be.
+    ///
+    /// # Errors
+    /// There are as many as an index holds.
+    pub fn slot(&mut self, id: AttributeId) -> Result<Slot, Error> {
         let place = self
             .ids
             .iter()

@@ -4,11 +4,11 @@ use super::delay::{self, Bound};
 use super::embedded;
 use super::property::{Event, Kind, Node, Operator, OperatorNode, Property, Window};
 use super::xml::{Attribute, Element};
-use crate::diagnostic::{Problem, Source};
+use crate::diagnostic::{Problem, Severity, Source};
 use crate::expr::functions::lists::Lists;
 use crate::expr::names::{did_you_mean, nearest};
 use crate::expr::{self, Context, Expr, Mode};
-use crate::limits::{EVENTS_MAX, PROPERTIES_MAX};
+use crate::limits::{DIAGNOSTICS_MAX, EVENTS_MAX, PROPERTIES_MAX};
 use std::collections::HashMap;
 use std::ops::Range;
 
@@ -21,6 +21,8 @@ pub(super) struct Reader<'t> {
     pub(super) problems: Vec<Problem>,
     /// Line of each property id that was read.
     pub(super) ids: HashMap<u16, usize>,
+    /// Problems counted so far, and how many of them are errors.
+    pub(super) counted: (usize, usize),
 }
 
 const PROPERTY_ATTRIBUTES: &[&str] = &[
@@ -93,6 +95,11 @@ impl Reader<'_> {
                         self.error(&child.span, message);
                         return;
                     }
+                    if self.errors() > DIAGNOSTICS_MAX {
+                        let message = "too many errors: the rest of the file is not read";
+                        self.error(&child.span, message.to_owned());
+                        return;
+                    }
                     self.property(child, properties);
                 }
                 "embedded_functions" => {
@@ -142,6 +149,9 @@ impl Reader<'_> {
 
     fn property_id(&mut self, element: &Element<'_>) -> Option<u16> {
         let Some(found) = attribute(element, "property_id") else {
+            if !element.is_whole {
+                return None;
+            }
             let problem = Problem::error(element.span.clone(), "a property has a `property_id`");
             let expected = "expected property_id=\"N\", from 1 to 65535";
             self.problems.push(problem.expected(expected));
@@ -241,7 +251,8 @@ impl Reader<'_> {
         let (min_us, max_us) = self.range(element, ("delay_min", "delay_max"), unit)?;
         let (least, most) = self.range(element, ("counter_min", "counter_max"), 1)?;
         let (Ok(counter_min), Ok(counter_max)) = (u64::try_from(least), u64::try_from(most)) else {
-            let place = attribute(element, "counter_min").map_or(element.span.clone(), place);
+            let place =
+                attribute(element, "counter_min").map_or_else(|| element.span.clone(), place);
             self.error(&place, "packets are counted from 0".to_owned());
             return None;
         };
@@ -251,7 +262,7 @@ impl Reader<'_> {
                 delay::show(min_us),
                 delay::show(max_us)
             );
-            let place = attribute(element, "delay_min").map_or(element.span.clone(), place);
+            let place = attribute(element, "delay_min").map_or_else(|| element.span.clone(), place);
             self.problems.push(Problem::warning(place, message));
         }
         Some(Window {
@@ -276,7 +287,7 @@ impl Reader<'_> {
         };
         let (min, max) = (read(least), read(most));
         let (min, max) = (min?, max?);
-        let at = |name| attribute(element, name).map_or(element.span.clone(), place);
+        let at = |name| attribute(element, name).map_or_else(|| element.span.clone(), place);
         // MMT compares the numbers before it applies signs.
         if min.number > max.number {
             let message = format!("`{least}` {} is above `{most}` {}", min.number, max.number);
@@ -384,9 +395,11 @@ impl Reader<'_> {
         let element = event.element;
         let description = text_of(element, "description");
         let Some(found) = attribute(element, "boolean_expression") else {
-            let problem = Problem::error(element.span.clone(), "this event has no condition");
-            self.problems
-                .push(problem.expected("expected boolean_expression=\"...\""));
+            if element.is_whole {
+                let problem = Problem::error(element.span.clone(), "this event has no condition");
+                self.problems
+                    .push(problem.expected("expected boolean_expression=\"...\""));
+            }
             return Event {
                 description,
                 text: String::new(),
@@ -439,7 +452,7 @@ impl Reader<'_> {
             }
         };
         let window = self.window(element);
-        if children.len() < 2 {
+        if children.len() < 2 && element.is_whole {
             let name = operator.name();
             let found = children.len();
             let message = format!("`{name}` joins two parts, and here it has {found}");
@@ -470,7 +483,7 @@ impl Reader<'_> {
             let names = ["delay_min", "delay_max", "counter_min", "counter_max"];
             let name = names.iter().rev().find(|name| first(name));
             let at = name.and_then(|name| attribute(element, name));
-            self.error(&at.map_or(element.span.clone(), place), message);
+            self.error(&at.map_or_else(|| element.span.clone(), place), message);
             return None;
         }
         events.push(Event {
@@ -488,13 +501,24 @@ impl Reader<'_> {
 
     // Findings
 
+    fn errors(&mut self) -> usize {
+        let (counted, errors) = self.counted;
+        let new = self.problems.iter().skip(counted);
+        let new = new.filter(|problem| problem.severity == Severity::Error);
+        self.counted = (self.problems.len(), errors.saturating_add(new.count()));
+        self.counted.1
+    }
+
     fn error(&mut self, span: &Range<usize>, message: String) {
         self.problems.push(Problem::error(span.clone(), message));
     }
 
     fn compute_parts(&mut self, element: &Element<'_>, found: usize) {
+        if !element.is_whole {
+            return;
+        }
         let message = format!("COMPUTE stands for one event, and here are {found} parts");
-        let place = attribute(element, "value").map_or(element.span.clone(), place);
+        let place = attribute(element, "value").map_or_else(|| element.span.clone(), place);
         let problem = Problem::error(place, message);
         let help = match (found, attribute(element, "value")) {
             (2.., None) => "without a `value` it is COMPUTE; add value=\"THEN\"",

@@ -18,6 +18,8 @@ pub(super) struct Element<'t> {
     pub(super) children: Vec<Self>,
     /// Text and CDATA directly inside, where it is not blank.
     pub(super) text: Vec<&'t str>,
+    /// Nothing of it was lost to a mistake in the XML, so what is missing in it is not there.
+    pub(super) is_whole: bool,
 }
 
 /// An attribute of an element.
@@ -57,6 +59,9 @@ impl Value {
 
 /// Elements of one file: beyond it, memory for the tree would be a multiple of the file.
 const ELEMENTS_MAX: usize = 500_000;
+
+/// Attributes of one element; the language has a dozen.
+const ATTRIBUTES_MAX: usize = 64;
 
 /// How often reading starts anew behind something that is no XML.
 const RESTARTS_MAX: usize = 10;
@@ -175,12 +180,14 @@ impl<'t> Tree<'t, '_> {
         let (name, attributes) = inner.split_at_checked(length).unwrap_or((inner, ""));
         let at = start.saturating_add(1);
         let span = start..at.saturating_add(length);
+        let known = self.problems.len();
         let element = Element {
             name,
             attributes: attributes_of(attributes, span.end, self.problems),
             span,
             children: Vec::new(),
             text: Vec::new(),
+            is_whole: self.problems.len() == known,
         };
         match is_empty {
             true => self.add(element),
@@ -208,10 +215,14 @@ impl<'t> Tree<'t, '_> {
             return;
         };
         while self.open.len() > depth {
-            let Some(element) = self.open.pop() else {
+            let Some(mut element) = self.open.pop() else {
                 return;
             };
             if self.open.len() > depth {
+                element.is_whole = false;
+                if let Some(parent) = self.open.last_mut() {
+                    parent.is_whole = false;
+                }
                 let message = format!("`<{}>` is not closed before `</{name}>`", element.name);
                 let problem = Problem::error(element.span.clone(), message);
                 let expected = format!("expected a `</{}>` for it", element.name);
@@ -238,7 +249,8 @@ impl<'t> Tree<'t, '_> {
     }
 
     fn finish(mut self) -> Vec<Element<'t>> {
-        while let Some(element) = self.open.pop() {
+        while let Some(mut element) = self.open.pop() {
+            element.is_whole = false;
             let message = format!("`<{}>` is never closed", element.name);
             let problem = Problem::error(element.span.clone(), message);
             let expected = format!("expected a `</{}>` for it", element.name);
@@ -261,6 +273,11 @@ fn attributes_of<'t>(
         let trimmed = rest.trim_start();
         let at = base.saturating_add(source.len() - trimmed.len());
         if trimmed.is_empty() {
+            return found;
+        }
+        if found.len() >= ATTRIBUTES_MAX {
+            let message = format!("an element has at most {ATTRIBUTES_MAX} attributes");
+            problems.push(Problem::error(at..at + 1, message));
             return found;
         }
         if trimmed.len() == rest.len() && !found.is_empty() {
@@ -313,10 +330,19 @@ fn attribute<'t>(
     let quoted = behind.strip_prefix('"').map(|rest| ('"', rest));
     let quoted = quoted.or_else(|| behind.strip_prefix('\'').map(|rest| ('\'', rest)));
     let Some((quote, behind)) = quoted else {
+        let length = behind.find(char::is_whitespace).unwrap_or(behind.len());
+        let (value, rest) = behind.split_at_checked(length).unwrap_or((behind, ""));
         let place = offset(behind);
         let message = format!("the value of `{name}` stands in quotes");
-        let problem = Problem::error(place..place.saturating_add(1), message);
-        return Err(problem.expected("expected `\"`"));
+        let problem = Problem::error(place..place.saturating_add(length.max(1)), message);
+        problems.push(problem.expected(format!("expected \"{value}\"")));
+        let value = unescape(value, place, problems);
+        let attribute = Attribute {
+            name,
+            name_span,
+            value,
+        };
+        return Ok((attribute, rest));
     };
     let start = offset(behind);
     let Some((value, behind)) = behind.split_once(quote) else {
@@ -350,10 +376,16 @@ fn unescape(source: &str, base: usize, problems: &mut Vec<Problem>) -> Value {
         let (character, length) = match entity(behind) {
             Ok(found) => found,
             Err((message, expected)) => {
-                let length = usize::from(!behind.is_empty());
-                let problem = Problem::error(at..at.saturating_add(length.max(1)), message);
+                let problem = Problem::error(at..at.saturating_add(1), message);
                 problems.push(problem.expected(expected));
-                (behind.chars().next().unwrap_or(' '), length)
+                // The next sign of `&&` would only be told again.
+                if behind.starts_with("&&") {
+                    value.text.push('&');
+                    value.anchors.push((value.text.len(), at + 1));
+                    ('&', 2)
+                } else {
+                    (behind.chars().next().unwrap_or(' '), 1)
+                }
             }
         };
         value.text.push(character);
@@ -473,7 +505,7 @@ mod tests {
             ("<a x y='1'/>", "5: attribute `x` has no value expected `=`"),
             (
                 "<a x=1/>",
-                "5: the value of `x` stands in quotes expected `\"`",
+                "5: the value of `x` stands in quotes expected \"1\"",
             ),
             (
                 "<a x='1'y='2'/>",

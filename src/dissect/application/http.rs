@@ -252,10 +252,24 @@ fn version_at(line: &[u8]) -> Option<usize> {
     (version.len() <= LENGTH_MAX).then_some(at)
 }
 
+/// Methods by which MMT knows a request: its published alerts pass over TRACE, TRACK and DEBUG.
+const COMPAT_METHODS: [&[u8]; 9] = [
+    b"GET ",
+    b"POST ",
+    b"OPTIONS ",
+    b"HEAD ",
+    b"PUT ",
+    b"DELETE ",
+    b"CONNECT ",
+    b"PROPFIND ",
+    b"REPORT ",
+];
+
 /// Reads one TCP segment alone, as MMT does: the request line ends in ` HTTP/1.` and a digit, or the
 /// response starts with `HTTP/1.`; lines end in CR LF; a block cut by the end of the segment still
-/// gives its whole lines.
-pub fn compat_message(payload: &[u8]) -> Option<Message<'_>> {
+/// gives its whole lines. Requests of other methods than [`COMPAT_METHODS`] are no HTTP there. A segment
+/// sent `again` is read only if it names no host: MMT looks on for one until then.
+pub fn compat_message(payload: &[u8], again: bool) -> Option<Message<'_>> {
     let mut length = 0_usize;
     for _ in 0..HTTP_HEAD_LINES_MAX {
         let Some(end) = payload.get(length..).and_then(line_end_compat) else {
@@ -272,11 +286,20 @@ pub fn compat_message(payload: &[u8]) -> Option<Message<'_>> {
         RESPONSE
     } else {
         let version = first.get(version_at(first)?..)?;
+        let known = COMPAT_METHODS
+            .iter()
+            .any(|method| first.starts_with(method));
         let [b' ', b'H', b'T', b'T', b'P', b'/', b'1', b'.', b'0'..=b'9'] = version else {
             return None;
         };
+        if !known {
+            return None;
+        }
         REQUEST
     };
+    if again && compat_lines(bytes).any(|line| line.starts_with(b"Host:")) {
+        return None;
+    }
     Some(Message {
         protocol: Protocol::Http,
         kind: kind | COMPAT,

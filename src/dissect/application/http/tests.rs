@@ -99,7 +99,7 @@ fn start_lines() {
 #[test]
 fn compat_reads_one_segment_with_fixed_spellings() {
     let payload = b"GET /x HTTP/1.1\r\nHost:a\r\nhost: b\r\nUser-agent: c\r\nAccept:d\r\nRefe";
-    let request = compat_message(payload).unwrap();
+    let request = compat_message(payload, false).unwrap();
     assert_eq!(request.kind, REQUEST | COMPAT);
     assert!(request.bytes.ends_with(b"Accept:d\r\n"));
     assert_eq!(text(request, "method").unwrap(), "GET");
@@ -107,7 +107,8 @@ fn compat_reads_one_segment_with_fixed_spellings() {
     assert_eq!(text(request, "host").unwrap(), "a");
     assert_eq!(text(request, "user_agent").unwrap(), "c");
     assert_eq!(text(request, "accept"), None);
-    let response = compat_message(b"HTTP/1.1 200 OK\r\nServer: x\r\n\r\nServer: y\r\n").unwrap();
+    let response =
+        compat_message(b"HTTP/1.1 200 OK\r\nServer: x\r\n\r\nServer: y\r\n", false).unwrap();
     assert_eq!(text(response, "response").unwrap(), "200 OK");
     assert_eq!(text(response, "server").unwrap(), "x");
     for no in [
@@ -118,7 +119,7 @@ fn compat_reads_one_segment_with_fixed_spellings() {
         b"GET / HTTP/1.1 \r\n",
         b"GET / HTTP/1.\r\n",
     ] {
-        assert!(compat_message(no).is_none(), "{}", no.escape_ascii());
+        assert!(compat_message(no, false).is_none(), "{}", no.escape_ascii());
     }
 }
 
@@ -133,6 +134,6 @@ fn every_truncation_is_read() {
             let _ = text(message(REQUEST, cut), name);
             let _ = text(message(RESPONSE, cut), name);
         }
-        let _ = compat_message(cut);
+        let _ = compat_message(cut, false);
     }
 }
