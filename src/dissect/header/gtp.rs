@@ -76,10 +76,10 @@ fn dissect(cursor: &mut Cursor<'_>, _: &mut Facts) -> Result<Next, Stop> {
         0x0e | 0x0f | 0x2e | 0x2f | 0x4e | 0x4f => 6,
         _ => return Ok(Next::Mismatch),
     };
-    // The message fills its datagram. Fewer bytes than announced may be the capture's doing; more are
-    // not a GTP message but something else on a port that any client may have by chance.
+    // The message fills its datagram. A datagram that is longer than the message says has something
+    // else in it, on a port that any client may have by chance.
     let length = usize::from(u16::from_be_bytes([l0, l1]));
-    if cursor.remaining() > length.saturating_add(header) {
+    if cursor.announced() > length.saturating_add(header) {
         return Ok(Next::Mismatch);
     }
     cursor.skip(header)?;
