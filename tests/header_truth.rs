@@ -234,7 +234,8 @@ const PREFERENCES: &[&str] = &[
     "sctp.reassembly:FALSE",
 ];
 
-/// Only captures whose name contains what this variable says, to look into a difference.
+/// Only captures whose name contains what this variable says, to look into a difference; then nothing
+/// is asserted.
 const ONLY: &str = "HEADER_TRUTH_ONLY";
 
 /// Result of comparing one field over many packets.
@@ -374,6 +375,9 @@ fn headers_are_what_tshark_reads() {
         .map(|capture| compare_capture(&folder, capture, profile.path()))
         .reduce(Findings::default, Findings::add);
     report(captures.len(), &findings);
+    if !only.is_empty() {
+        return;
+    }
     let low: Vec<_> = findings
         .fields
         .iter()
