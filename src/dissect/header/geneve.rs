@@ -5,6 +5,7 @@
 //! | network identifier (3) | reserved (1) | options |
 //! ```
 
+use super::ethernet::ETHER_TYPE_MIN;
 use crate::dissect::attribute::{Attribute, Type, bits_at, u16_at};
 use crate::dissect::cursor::Cursor;
 use crate::dissect::{Binding, Definition, Next};
@@ -29,12 +30,14 @@ pub(in crate::dissect) const DEFINITION: Definition = Definition {
 
 fn dissect(cursor: &mut Cursor<'_>, _: &mut Facts) -> Result<Next, Stop> {
     let [first, second, p0, p1, _, _, _, reserved] = *cursor.take::<8>()?;
-    // Any client may have this port by chance: only version 0 with clear reserved bits is Geneve.
-    if first >> 6 != 0 || second & 0x3f != 0 || reserved != 0 {
+    let protocol = u16::from_be_bytes([p0, p1]);
+    // Any client may have this port by chance: only version 0 with clear reserved bits and with an
+    // EtherType is Geneve.
+    if first >> 6 != 0 || second & 0x3f != 0 || reserved != 0 || protocol < ETHER_TYPE_MIN {
         return Ok(Next::Mismatch);
     }
     cursor.skip(usize::from(first & 0x3f).saturating_mul(4))?;
-    Ok(Next::EtherType(u16::from_be_bytes([p0, p1])))
+    Ok(Next::EtherType(protocol))
 }
 
 #[cfg(test)]
@@ -67,6 +70,7 @@ mod tests {
             [0x40, 0, 8, 0, 0, 0, 1, 0],
             [0, 1, 8, 0, 0, 0, 1, 0],
             [0, 0, 8, 0, 0, 0, 1, 1],
+            [0; 8],
         ] {
             assert_eq!(read(Protocol::Geneve, &bytes).0, Ok(Next::Mismatch));
         }

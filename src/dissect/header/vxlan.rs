@@ -7,6 +7,7 @@
 
 use crate::dissect::attribute::{Attribute, Type, Value, View, bits_at, u8_at};
 use crate::dissect::cursor::Cursor;
+use crate::dissect::header::ethernet;
 use crate::dissect::{Binding, Definition, Next, Protocol};
 use crate::packet::{Facts, Stop};
 
@@ -33,14 +34,21 @@ pub(in crate::dissect) const DEFINITION: Definition = Definition {
 const INSTANCE: u8 = 0x08;
 /// Extension: a next-protocol field is there.
 const NEXT_PROTOCOL: u8 = 0x04;
-/// Always clear; the extension's version (0) is among them.
+/// Clear in what a sender writes; the extension's version (0) is among them.
 const RESERVED: u8 = 0x70;
 
 fn dissect(cursor: &mut Cursor<'_>, _: &mut Facts) -> Result<Next, Stop> {
     let [flags, _, _, next, _, _, _, reserved] = *cursor.take::<8>()?;
     // Any client may have one of these ports by chance, so what cannot be VXLAN is not taken for it.
-    if flags & (INSTANCE | RESERVED) != INSTANCE || reserved != 0 {
+    if flags & INSTANCE == 0 {
         return Ok(Next::Mismatch);
+    }
+    if flags & RESERVED != 0 || reserved != 0 {
+        // Receivers ignore the reserved bits, so someone may hide behind them: the frame decides.
+        return Ok(match ethernet::is_plausible(cursor) {
+            true => Next::Protocol(Protocol::Ethernet),
+            false => Next::Mismatch,
+        });
     }
     if flags & NEXT_PROTOCOL == 0 {
         return Ok(Next::Protocol(Protocol::Ethernet));
@@ -101,5 +109,12 @@ mod tests {
         ] {
             assert_eq!(read(Protocol::Vxlan, &bytes).0, Ok(Next::Mismatch));
         }
+    }
+
+    #[test]
+    fn reserved_bits_do_not_hide_a_frame() {
+        let mut bytes = vec![0xff, 1, 2, 7, 0, 0, 1, 1];
+        bytes.extend([2, 0, 0, 0, 0, 2, 2, 0, 0, 0, 0, 1, 0x08, 0x00]);
+        assert_eq!(read(Protocol::Vxlan, &bytes), (ETHERNET, 8));
     }
 }
