@@ -5,6 +5,7 @@
 
 use super::{Protocol, cursor::Cursor};
 use crate::packet::{Facts, Frame, Layer};
+use std::cell::Cell;
 
 /// MMT's data types, with MMT's numbers. The type decides how a value is compared and printed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -229,12 +230,10 @@ pub struct View<'a> {
     pub frame: &'a Frame<'a>,
     /// What the earlier stages found.
     pub facts: &'a Facts,
-    /// Packet number, from 1 in order of arrival.
-    pub number: u64,
     /// The application message this packet completes, if any.
     pub message: Option<Message<'a>>,
     /// Running totals, indexed by `Protocol as usize`; all zero unless asked for at start.
-    pub totals: &'a [Totals],
+    pub totals: &'a [Cell<Totals>],
 }
 
 impl<'a> View<'a> {
@@ -247,7 +246,7 @@ impl<'a> View<'a> {
     pub fn totals_of(&self, protocol: Protocol) -> Totals {
         self.totals
             .get(protocol as usize)
-            .copied()
+            .map(Cell::get)
             .unwrap_or_default()
     }
 
@@ -386,6 +385,18 @@ pub fn bit_at<'a, const OFFSET: usize, const MASK: u8>(
 ) -> Option<Value<'a>> {
     let byte = view.frame.data.get(header.checked_add(OFFSET)?)?;
     Some(Value::Number(u64::from(byte & MASK != 0)))
+}
+
+/// `WIDTH` bits of the big-endian 32-bit word at `OFFSET` of its header; the lowest of them is bit
+/// `SHIFT` of the word, where bit 0 is the last one on the wire.
+pub fn bits_at<'a, const OFFSET: usize, const SHIFT: u32, const WIDTH: u32>(
+    view: &View<'a>,
+    header: usize,
+) -> Option<Value<'a>> {
+    let mut cursor = view.cursor(header.checked_add(OFFSET)?);
+    let word = u32::from_be_bytes(*cursor.take().ok()?);
+    let mask = const { u32::MAX >> (u32::BITS - WIDTH) };
+    Some(Value::Number(u64::from((word >> SHIFT) & mask)))
 }
 
 /// For attributes that the registry lists but that no packet has here.

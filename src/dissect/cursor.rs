@@ -1,26 +1,54 @@
 //! Bounds-checked reading of one frame.
 
-use crate::packet::Stop;
+use crate::packet::{Frame, Stop};
 
 /// A place in a frame. Every read is checked against the end, which only ever moves towards the start.
 #[derive(Debug, Clone, Copy)]
 pub struct Cursor<'a> {
     frame: &'a [u8],
     offset: usize,
+    /// Where the frame ended on the wire, which may be behind the captured bytes.
+    wire_end: usize,
+    whole: bool,
 }
 
 impl<'a> Cursor<'a> {
     /// At the first byte of `frame`.
     pub const fn new(frame: &'a [u8]) -> Self {
-        Self { frame, offset: 0 }
+        Self {
+            frame,
+            offset: 0,
+            wire_end: frame.len(),
+            whole: false,
+        }
+    }
+
+    /// At the first byte of a frame, whose capture may have cut it off.
+    pub fn of(frame: &Frame<'a>) -> Self {
+        let wire_length = usize::try_from(frame.wire_length).unwrap_or(usize::MAX);
+        Self {
+            wire_end: wire_length.max(frame.data.len()),
+            ..Self::new(frame.data)
+        }
     }
 
     /// At `offset` of `frame`; at its end when that is beyond it.
     pub fn at(frame: &'a [u8], offset: usize) -> Self {
         Self {
-            frame,
             offset: offset.min(frame.len()),
+            ..Self::new(frame)
         }
+    }
+
+    /// Mark the header here as one whose lengths and fragment fields are those of the last fragment
+    /// of a reassembled datagram ([`crate::packet::Facts::is_whole`]).
+    pub const fn set_whole(&mut self, whole: bool) {
+        self.whole = whole;
+    }
+
+    /// Is the header here such a header? Then its packet reaches to the end of the frame.
+    pub const fn is_whole(&self) -> bool {
+        self.whole
     }
 
     /// Offset of the next byte in the frame.
@@ -31,6 +59,12 @@ impl<'a> Cursor<'a> {
     /// Bytes between here and the end.
     pub const fn remaining(&self) -> usize {
         self.frame.len().saturating_sub(self.offset)
+    }
+
+    /// Bytes between here and the end that the packet had on the wire: as the headers announce them,
+    /// and at most the frame's.
+    pub const fn announced(&self) -> usize {
+        self.wire_end.saturating_sub(self.offset)
     }
 
     /// The bytes between here and the end, without moving.
@@ -75,9 +109,13 @@ impl<'a> Cursor<'a> {
     }
 
     /// Let the frame end `length` bytes from here, when it is longer than that: what a length field of
-    /// a header says about trailing padding.
+    /// a header says about trailing padding. Does nothing while [`Cursor::is_whole`].
     pub fn limit(&mut self, length: usize) {
-        let end = self.offset.saturating_add(length).min(self.frame.len());
+        if self.whole {
+            return;
+        }
+        let end = self.offset.saturating_add(length);
+        self.wire_end = self.wire_end.min(end);
         self.frame = self.frame.get(..end).unwrap_or(self.frame);
     }
 }
@@ -85,6 +123,7 @@ impl<'a> Cursor<'a> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::packet::{LinkType, Timestamp};
 
     #[test]
     fn reads_stop_at_the_end_and_leave_the_cursor() {
@@ -105,5 +144,31 @@ mod tests {
         assert_eq!(cursor.rest(), &[2, 3]);
         cursor.limit(100);
         assert_eq!(cursor.rest(), &[2, 3]);
+        assert_eq!(cursor.announced(), 2);
+        cursor.set_whole(true);
+        cursor.limit(1);
+        assert_eq!(cursor.rest(), &[2, 3]);
+    }
+
+    #[test]
+    fn a_cut_frame_announces_what_was_on_the_wire() {
+        let mut frame = Frame {
+            data: &[1, 2, 3, 4],
+            wire_length: 10,
+            timestamp: Timestamp::default(),
+            link: LinkType::ETHERNET,
+            port: 0,
+            queue: 0,
+        };
+        let mut cursor = Cursor::of(&frame);
+        assert!(cursor.skip(1).is_ok());
+        assert_eq!((cursor.remaining(), cursor.announced()), (3, 9));
+        cursor.limit(7);
+        assert_eq!((cursor.remaining(), cursor.announced()), (3, 7));
+        cursor.limit(2);
+        assert_eq!((cursor.remaining(), cursor.announced()), (2, 2));
+        // A damaged record may claim less than it has.
+        frame.wire_length = 0;
+        assert_eq!(Cursor::of(&frame).announced(), 4);
     }
 }

@@ -7,6 +7,10 @@
 pub mod attribute;
 pub mod cursor;
 pub mod meta;
+#[cfg(test)]
+mod test_walk;
+#[cfg(test)]
+mod testing;
 
 use crate::packet::{Facts, Frame, LinkType, Stop};
 use attribute::Attribute;
@@ -24,6 +28,7 @@ macro_rules! protocols {
         /// Protocols with flow state, read after the flow lookup.
         pub mod application {
             $(pub mod $application_module;)*
+            pub mod detect;
             pub mod stream;
         }
 
@@ -51,9 +56,40 @@ macro_rules! protocols {
 protocols! {
     header {
         Ethernet = ethernet,
+        Llc = llc,
+        Vlan = vlan,
+        ServiceVlan = service_vlan,
+        Mpls = mpls,
+        Pppoe = pppoe,
+        Ppp = ppp,
+        Null = null,
+        Sll = sll,
+        Sll2 = sll2,
+        Arp = arp,
+        Stp = stp,
+        Gre = gre,
+        Erspan = erspan,
+        Vxlan = vxlan,
+        Geneve = geneve,
+        Gtp = gtp,
+        Teredo = teredo,
+        Ah = ah,
+        Esp = esp,
+        Igmp = igmp,
+        Ospf = ospf,
+        Pim = pim,
+        Vrrp = vrrp,
+        Ipv4 = ipv4,
+        Ipv6 = ipv6,
+        Icmp = icmp,
+        Icmpv6 = icmpv6,
+        Tcp = tcp,
         Udp = udp,
+        Sctp = sctp,
     }
     application {
+        Http = http,
+        Ftp = ftp,
     }
 }
 
@@ -82,7 +118,8 @@ pub type Dissect = fn(&mut Cursor<'_>, &mut Facts) -> Result<Next, Stop>;
 /// Where a protocol is found below another one.
 #[derive(Debug, Clone, Copy)]
 pub enum Binding {
-    /// Frames of this link type start with it.
+    /// Frames of this link type start with it. Types that do not say which IP version they carry are
+    /// not bound: `headers` resolves them.
     Link(LinkType),
     /// EtherType (Ethernet II, SNAP with OUI 0, SLL, GRE, Geneve, ...).
     EtherType(u16),
@@ -109,6 +146,9 @@ pub enum Next {
     Protocol(Protocol),
     /// Payload of an application, or nothing: the headers end here.
     Payload,
+    /// The bytes are not this protocol after all, whatever led here (a port that anyone may use). The
+    /// layer is taken back, and the bytes are the payload of the header before it.
+    Mismatch,
 }
 
 /// Set of protocols: one bit each.
@@ -139,6 +179,12 @@ impl ProtocolSet {
     /// Are all of `other` there?
     pub const fn contains_all(self, other: Self) -> bool {
         self.0 & other.0 == other.0
+    }
+
+    /// Those of either.
+    #[must_use]
+    pub const fn union(self, other: Self) -> Self {
+        Self(self.0 | other.0)
     }
 
     /// The bits, for tables indexed by them.
@@ -174,14 +220,20 @@ impl Protocol {
 
 static DEFINITIONS_STATIC: &[Definition] = DEFINITIONS;
 
-/// Index 0 (`meta`) stands for "no dissector" in the tables below: nothing leads to `meta`.
+/// The number spaces that bindings live in. `Option<Protocol>` is one byte, so that the entries which
+/// real traffic uses stay in the first-level cache.
 struct Tables {
-    ether_type: [u8; 65_536],
-    ppp_protocol: [u8; 65_536],
-    udp_port: [u8; 65_536],
-    ip_protocol: [u8; 256],
-    link: [u8; 512],
+    ether_type: [Option<Protocol>; 65_536],
+    ppp_protocol: [Option<Protocol>; 65_536],
+    udp_port: [Option<Protocol>; 65_536],
+    ip_protocol: [Option<Protocol>; 256],
+    link: [Option<Protocol>; LINKS],
 }
+
+const _: () = assert!(size_of::<Option<Protocol>>() == 1);
+
+/// Link types above this have no dissector here.
+const LINKS: usize = 512;
 
 /// Filled at compile time from the bindings; a number bound twice does not compile.
 static TABLES: Tables = build_tables();
@@ -189,16 +241,15 @@ static TABLES: Tables = build_tables();
 #[allow(
     clippy::indexing_slicing,
     clippy::arithmetic_side_effects,
-    clippy::cast_possible_truncation,
     reason = "evaluated at compile time, where an overflow or a bad index is a build error"
 )]
 const fn build_tables() -> Tables {
     let mut tables = Tables {
-        ether_type: [0; 65_536],
-        ppp_protocol: [0; 65_536],
-        udp_port: [0; 65_536],
-        ip_protocol: [0; 256],
-        link: [0; 512],
+        ether_type: [None; 65_536],
+        ppp_protocol: [None; 65_536],
+        udp_port: [None; 65_536],
+        ip_protocol: [None; 256],
+        link: [None; LINKS],
     };
     let mut index = 0;
     while index < DEFINITIONS.len() {
@@ -212,8 +263,8 @@ const fn build_tables() -> Tables {
                 Binding::PppProtocol(number) => &mut tables.ppp_protocol[number as usize],
                 Binding::UdpPort(number) => &mut tables.udp_port[number as usize],
             };
-            assert!(*slot == 0, "two protocols claim one number");
-            *slot = index as u8;
+            assert!(slot.is_none(), "two protocols claim one number");
+            *slot = Some(Protocol::ALL[index]);
             i += 1;
         }
         index += 1;
@@ -222,71 +273,176 @@ const fn build_tables() -> Tables {
 }
 
 impl Next {
-    /// Index of the protocol it leads to; 0 when there is none.
-    fn resolve(self) -> u8 {
-        let of = |table: &[u8], number: u16| table.get(usize::from(number)).copied().unwrap_or(0);
+    /// IPv4 or IPv6, whichever the version field at the cursor says: for headers that carry IP without
+    /// saying which. `None` when it is neither.
+    fn of_ip_version(cursor: &Cursor<'_>) -> Option<Self> {
+        match cursor.rest().first()? >> 4 {
+            4 => Some(Self::EtherType(0x0800)),
+            6 => Some(Self::EtherType(0x86dd)),
+            _ => None,
+        }
+    }
+
+    /// The protocol it leads to, when there is one.
+    fn resolve(self) -> Option<Protocol> {
+        let of = |table: &[Option<Protocol>], number: u16| *table.get(usize::from(number))?;
         match self {
             Self::EtherType(number) => of(&TABLES.ether_type, number),
             Self::IpProtocol(number) => of(&TABLES.ip_protocol, u16::from(number)),
             Self::PppProtocol(number) => of(&TABLES.ppp_protocol, number),
-            Self::UdpPorts(source, destination) => match of(&TABLES.udp_port, destination) {
-                0 => of(&TABLES.udp_port, source),
-                found => found,
-            },
-            Self::Protocol(protocol) => protocol as u8,
-            Self::Payload => 0,
+            Self::UdpPorts(source, destination) => {
+                of(&TABLES.udp_port, destination).or_else(|| of(&TABLES.udp_port, source))
+            }
+            Self::Protocol(protocol) => Some(protocol),
+            Self::Payload | Self::Mismatch => None,
         }
     }
 }
 
-/// Walk the headers of `frame` and note them in `facts` (which must be fresh).
+/// Walk the headers of `frame` and note them in `facts` (which must be fresh, or those that
+/// `flow::fragments` gives for a reassembled datagram).
 ///
 /// Never fails: what cannot be read ends the walk, and `facts.stop` says why.
 pub fn headers(frame: &Frame<'_>, facts: &mut Facts) {
-    let mut cursor = Cursor::new(frame.data);
-    facts.end = u32::try_from(frame.data.len()).unwrap_or(u32::MAX);
-    let mut index = TABLES
-        .link
-        .get(usize::from(frame.link.0))
-        .copied()
-        .unwrap_or(0);
-    if index == 0 {
-        facts.stop = Stop::UnknownLink;
-        return;
+    let mut cursor = Cursor::of(frame);
+    facts.stop = match outermost(frame.link, &cursor) {
+        Ok(protocol) => walk(protocol, &mut cursor, facts),
+        Err(stop) => stop,
+    };
+    facts.payload_offset = u16::try_from(cursor.offset()).unwrap_or(u16::MAX);
+    let end = cursor.offset().saturating_add(cursor.remaining());
+    facts.end = u32::try_from(end).unwrap_or(u32::MAX);
+    facts.payload_announced = u32::try_from(cursor.announced()).unwrap_or(u32::MAX);
+}
+
+/// What a frame of this link type starts with. Raw IP has no link header, hence no layer for one.
+fn outermost(link: LinkType, cursor: &Cursor<'_>) -> Result<Protocol, Stop> {
+    match link {
+        LinkType::RAW | LinkType::RAW_BSD => {
+            cursor.peek::<1>()?;
+            let next = Next::of_ip_version(cursor).ok_or(Stop::BadVersion)?;
+            next.resolve().ok_or(Stop::UnknownNext)
+        }
+        link => {
+            let entry = TABLES.link.get(usize::from(link.0));
+            entry.copied().flatten().ok_or(Stop::UnknownLink)
+        }
     }
-    while let Some(protocol) = Protocol::ALL.get(usize::from(index)).copied() {
-        let Some(dissect) = protocol.definition().dissect else {
-            break;
-        };
-        let Ok(offset) = u16::try_from(cursor.offset()) else {
-            facts.stop = Stop::TooFar;
-            break;
+}
+
+/// Read header after header, from one of `protocol` on, and say why that ended.
+fn walk(mut protocol: Protocol, cursor: &mut Cursor<'_>, facts: &mut Facts) -> Stop {
+    while let Some(dissect) = protocol.definition().dissect {
+        let start = *cursor;
+        let Ok(offset) = u16::try_from(start.offset()) else {
+            return Stop::TooFar;
         };
         if !facts.push(protocol, offset) {
-            facts.stop = Stop::TooManyLayers;
-            break;
+            return Stop::TooManyLayers;
         }
-        match dissect(&mut cursor, facts) {
-            Ok(Next::Payload) => break,
-            Ok(next) => {
-                index = next.resolve();
-                if index == 0 {
-                    if !matches!(next, Next::UdpPorts(..)) {
-                        facts.stop = Stop::UnknownNext;
-                    }
-                    break;
-                }
-            }
+        cursor.set_whole(facts.is_whole(offset));
+        let next = match dissect(cursor, facts) {
+            Ok(next) => next,
             Err(stop) => {
-                if stop == Stop::Truncated && cursor.offset() == usize::from(offset) {
+                if stop == Stop::Truncated && cursor.offset() == start.offset() {
                     facts.pop();
                 }
-                facts.stop = stop;
-                break;
+                return stop;
             }
+        };
+        protocol = match next.resolve() {
+            Some(protocol) => protocol,
+            None => return last(next, start, cursor, facts),
+        };
+    }
+    Stop::None
+}
+
+/// The end of a walk whose last dissector, that began at `start`, led to no other.
+fn last<'a>(next: Next, start: Cursor<'a>, cursor: &mut Cursor<'a>, facts: &mut Facts) -> Stop {
+    match next {
+        Next::Payload | Next::UdpPorts(..) => Stop::None,
+        Next::Mismatch => {
+            *cursor = start;
+            facts.pop();
+            Stop::None
+        }
+        _ => Stop::UnknownNext,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::testing::{frame, walk};
+    use super::*;
+    use crate::limits::LAYERS_MAX;
+    use std::collections::HashSet;
+
+    #[test]
+    fn names_and_ids_are_unique_and_attributes_ascend() {
+        let mut names = HashSet::new();
+        let mut ids = HashSet::new();
+        for protocol in Protocol::ALL {
+            let name = protocol.name();
+            assert!(names.insert(name), "{name} twice");
+            assert!(ids.insert(protocol.id()), "id of {name} twice");
+            let attributes = protocol.definition().attributes;
+            assert!(
+                attributes.windows(2).all(|pair| pair[0].id < pair[1].id),
+                "attributes of {name} are out of order"
+            );
+            let mut own = HashSet::new();
+            assert!(
+                attributes.iter().all(|a| own.insert(a.name)),
+                "{name} has two attributes of one name"
+            );
         }
     }
-    facts.payload_offset = u16::try_from(cursor.offset()).unwrap_or(u16::MAX);
-    facts.end =
-        u32::try_from(cursor.offset().saturating_add(cursor.remaining())).unwrap_or(u32::MAX);
+
+    #[test]
+    fn a_link_type_without_a_dissector_says_so() {
+        for link in [
+            LinkType(2),
+            LinkType(511),
+            LinkType(512),
+            LinkType(u16::MAX),
+        ] {
+            assert_eq!(walk(link, &[0; 64]).stop, Stop::UnknownLink);
+        }
+    }
+
+    #[test]
+    fn raw_ip_needs_a_version_and_has_no_link_layer() {
+        for link in [LinkType::RAW, LinkType::RAW_BSD] {
+            assert_eq!(walk(link, &[]).stop, Stop::Truncated);
+            let facts = walk(link, &[0x50; 40]);
+            assert_eq!(facts.stop, Stop::BadVersion);
+            assert!(facts.layers().is_empty());
+            assert_eq!((facts.payload_offset, facts.end), (0, 40));
+            assert_eq!(walk(link, &[]).end, 0);
+        }
+        let cursor = Cursor::new(&[0x45]);
+        assert_eq!(Next::of_ip_version(&cursor), Some(Next::EtherType(0x0800)));
+        let cursor = Cursor::new(&[0x60]);
+        assert_eq!(Next::of_ip_version(&cursor), Some(Next::EtherType(0x86dd)));
+    }
+
+    #[test]
+    fn nesting_is_bounded() {
+        let mut bytes = vec![0; 12];
+        for _ in 0..=LAYERS_MAX {
+            bytes.extend([0x81, 0x00, 0x00, 0x01]);
+        }
+        let facts = walk(LinkType::ETHERNET, &bytes);
+        assert_eq!(facts.stop, Stop::TooManyLayers);
+        assert_eq!(facts.layers().len(), LAYERS_MAX);
+    }
+
+    #[test]
+    fn facts_are_written_for_every_outcome() {
+        let bytes = [0xff; 60];
+        let mut facts = Facts::new();
+        headers(&frame(LinkType::ETHERNET, &bytes), &mut facts);
+        assert_eq!((facts.payload_offset, facts.end), (14, 60));
+    }
 }

@@ -39,3 +39,58 @@ fn dissect(cursor: &mut Cursor<'_>, facts: &mut Facts) -> Result<Next, Stop> {
     }
     Ok(Next::UdpPorts(facts.source_port, facts.destination_port))
 }
+
+#[cfg(test)]
+mod tests {
+    use crate::dissect::test_walk::{Walked, survives_truncation};
+    use crate::packet::{LinkType, Stop};
+
+    fn packet(length: u8, payload: &[u8]) -> Vec<u8> {
+        let total = u8::try_from(28 + payload.len()).unwrap();
+        let mut data = vec![0x45, 0, 0, total, 0, 1, 0x40, 0, 64, 17, 0, 0];
+        data.extend([
+            10, 0, 0, 1, 10, 0, 0, 2, 0xd4, 0x31, 0, 9, 0, length, 0xbe, 0xef,
+        ]);
+        data.extend(payload);
+        data
+    }
+
+    #[test]
+    fn fields_of_a_datagram() {
+        let bytes = packet(12, &[1, 2, 3, 4]);
+        let walked = Walked::new(LinkType::IPV4, &bytes);
+        assert_eq!(
+            (walked.path(), walked.facts.stop),
+            ("ip.udp".into(), Stop::None)
+        );
+        assert_eq!(
+            (walked.facts.source_port, walked.facts.destination_port),
+            (54_321, 9)
+        );
+        for (name, expected) in [
+            ("src_port", 54_321),
+            ("dest_port", 9),
+            ("len", 12),
+            ("checksum", 0xbeef),
+        ] {
+            assert_eq!(walked.number(&format!("udp.{name}")), Some(expected));
+        }
+        survives_truncation(LinkType::IPV4, &bytes);
+    }
+
+    #[test]
+    fn the_length_field_bounds_the_payload() {
+        for (length, end, announced, stop) in [
+            (12, 32, 4, Stop::None),
+            (10, 30, 2, Stop::None),
+            (0, 32, 4, Stop::None),
+            (20, 32, 4, Stop::None),
+            (7, 32, 4, Stop::BadLength),
+        ] {
+            let bytes = packet(length, &[1, 2, 3, 4]);
+            let facts = Walked::new(LinkType::IPV4, &bytes).facts;
+            assert_eq!((facts.stop, facts.end), (stop, end), "length {length}");
+            assert_eq!(facts.payload_announced, announced, "length {length}");
+        }
+    }
+}

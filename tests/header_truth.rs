@@ -1,0 +1,656 @@
+//! Are the headers read right? Every packet of every capture is read by this program and by `tshark`,
+//! and what both say of it is compared field by field, at its outermost and at its innermost header.
+//!
+//! The differences that remain, and why, are in `docs/header-truth.md`.
+
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    reason = "a test stops at the first surprise"
+)]
+
+mod common;
+
+use rayon::prelude::*;
+use std::collections::BTreeMap;
+use std::fmt::Write as _;
+use std::net::{Ipv4Addr, Ipv6Addr};
+use std::path::Path;
+use std::process::Command;
+use wirelynx::dissect::attribute::{AttributeId, Type, Value, View};
+use wirelynx::dissect::{Protocol, headers};
+use wirelynx::packet::{Facts, Frame, LinkType, Stop, Timestamp};
+
+/// Least share of packets, per field, that must be equal.
+const EQUAL_MIN: f64 = 0.995;
+
+/// One thing that both programs can say of a packet.
+struct Field {
+    /// Layer that has it and its name, as `tshark` calls them.
+    theirs: (&'static str, &'static str),
+    /// The same here: `protocol.attribute`.
+    ours: &'static str,
+    /// Bits of a number that are compared.
+    mask: u64,
+    /// What one in their number is here.
+    unit: u64,
+}
+
+const fn field(layer: &'static str, name: &'static str, ours: &'static str) -> Field {
+    Field {
+        theirs: (layer, name),
+        ours,
+        mask: u64::MAX,
+        unit: 1,
+    }
+}
+
+const FIELDS: &[Field] = &[
+    field("eth", "eth.dst", "ethernet.dst"),
+    field("eth", "eth.src", "ethernet.src"),
+    field("eth", "eth.type", "ethernet.proto"),
+    field("eth", "eth.len", "ethernet.length"),
+    field("llc", "llc.dsap", "llc.dsap"),
+    field("llc", "llc.ssap", "llc.ssap"),
+    field("stp", "stp.version", "stp.version"),
+    field("stp", "stp.type", "stp.type"),
+    field("vlan", "vlan.id", "8021q.vid"),
+    field("vlan", "vlan.priority", "8021q.pcp"),
+    field("ieee8021ad", "ieee8021ad.id", "8021ad.vid"),
+    field("ieee8021ad", "ieee8021ad.priority", "8021ad.pcp"),
+    field("mpls", "mpls.label", "mpls.label"),
+    field("mpls", "mpls.exp", "mpls.exp"),
+    field("mpls", "mpls.bottom", "mpls.bottom"),
+    field("mpls", "mpls.ttl", "mpls.ttl"),
+    field("pppoes", "pppoe.session_id", "pppoe.session_id"),
+    field("ppp", "ppp.protocol", "ppp.protocol"),
+    field("sll", "sll.pkttype", "sll.pkttype"),
+    field("sll", "sll.hatype", "sll.hatype"),
+    field("sll", "sll.etype", "sll.protocol"),
+    field("arp", "arp.hw.type", "arp.ar_hrd"),
+    field("arp", "arp.proto.type", "arp.ar_pro"),
+    field("arp", "arp.opcode", "arp.ar_op"),
+    field("arp", "arp.src.hw_mac", "arp.ar_sha"),
+    field("arp", "arp.src.proto_ipv4", "arp.ar_sip"),
+    field("arp", "arp.dst.hw_mac", "arp.ar_tha"),
+    field("arp", "arp.dst.proto_ipv4", "arp.ar_tip"),
+    field("gre", "gre.proto", "gre.proto"),
+    field("gre", "gre.key", "gre.key"),
+    field("gre", "gre.flags.version", "gre.version"),
+    field("vxlan", "vxlan.vni", "vxlan.vni"),
+    field("geneve", "geneve.vni", "geneve.vni"),
+    field("geneve", "geneve.proto_type", "geneve.protocol"),
+    field("gtp", "gtp.flags.version", "gtp.version"),
+    field("gtp", "gtp.message", "gtp.msg_type"),
+    field("gtp", "gtp.length", "gtp.length"),
+    field("gtp", "gtp.teid", "gtp.teid"),
+    field("ah", "ah.spi", "ah.spi"),
+    field("ah", "ah.sequence", "ah.sequence"),
+    field("esp", "esp.spi", "esp.spi"),
+    field("esp", "esp.sequence", "esp.sequence"),
+    field("igmp", "igmp.type", "igmp.type"),
+    field("ospf", "ospf.version", "ospf.version"),
+    field("ospf", "ospf.msg", "ospf.type"),
+    field("pim", "pim.version", "pim.version"),
+    field("pim", "pim.type", "pim.type"),
+    field("vrrp", "vrrp.virt_rtr_id", "vrrp.virtual_router_id"),
+    field("erspan", "erspan.vlan", "erspan.vlan"),
+    field("erspan", "erspan.spanid", "erspan.session_id"),
+    field("ip", "ip.version", "ip.version"),
+    field("ip", "ip.hdr_len", "ip.header_len"),
+    field("ip", "ip.dsfield", "ip.proto_tos"),
+    field("ip", "ip.len", "ip.tot_len"),
+    field("ip", "ip.id", "ip.identification"),
+    field("ip", "ip.flags.rb", "ip.rf_flag"),
+    field("ip", "ip.flags.df", "ip.df_flag"),
+    field("ip", "ip.flags.mf", "ip.mf_flag"),
+    Field {
+        // In units of 8 bytes there, in bytes here.
+        unit: 8,
+        ..field("ip", "ip.frag_offset", "ip.frag_offset")
+    },
+    field("ip", "ip.ttl", "ip.proto_ttl"),
+    field("ip", "ip.proto", "ip.proto_id"),
+    field("ip", "ip.checksum", "ip.checksum"),
+    field("ip", "ip.src", "ip.src"),
+    field("ip", "ip.dst", "ip.dst"),
+    field("ipv6", "ipv6.version", "ipv6.version"),
+    field("ipv6", "ipv6.tclass", "ipv6.TC"),
+    field("ipv6", "ipv6.flow", "ipv6.flow_label"),
+    field("ipv6", "ipv6.plen", "ipv6.len"),
+    field("ipv6", "ipv6.nxt", "ipv6.next_hdr"),
+    field("ipv6", "ipv6.hlim", "ipv6.hop_limit"),
+    field("ipv6", "ipv6.src", "ipv6.src"),
+    field("ipv6", "ipv6.dst", "ipv6.dst"),
+    field("icmp", "icmp.type", "icmp.type"),
+    field("icmp", "icmp.code", "icmp.code"),
+    field("icmp", "icmp.checksum", "icmp.checksum"),
+    field("icmpv6", "icmpv6.type", "icmpv6.type"),
+    field("icmpv6", "icmpv6.code", "icmpv6.code"),
+    field("icmpv6", "icmpv6.checksum", "icmpv6.checksum"),
+    field("tcp", "tcp.srcport", "tcp.src_port"),
+    field("tcp", "tcp.dstport", "tcp.dest_port"),
+    field("tcp", "tcp.seq_raw", "tcp.seq_nb"),
+    field("tcp", "tcp.ack_raw", "tcp.ack_nb"),
+    Field {
+        // Above the flag byte, tshark counts the reserved bits among the flags.
+        mask: 0xff,
+        ..field("tcp", "tcp.flags", "tcp.flags")
+    },
+    field("tcp", "tcp.window_size_value", "tcp.window"),
+    field("tcp", "tcp.checksum", "tcp.checksum"),
+    field("tcp", "tcp.urgent_pointer", "tcp.urg_pointer"),
+    field("tcp", "tcp.len", "tcp.payload_len"),
+    field("tcp", "tcp.options.timestamp.tsval", "tcp.tsval"),
+    field("tcp", "tcp.options.timestamp.tsecr", "tcp.tsecr"),
+    field("udp", "udp.srcport", "udp.src_port"),
+    field("udp", "udp.dstport", "udp.dest_port"),
+    field("udp", "udp.length", "udp.len"),
+    field("udp", "udp.checksum", "udp.checksum"),
+    field("sctp", "sctp.srcport", "sctp.src_port"),
+    field("sctp", "sctp.dstport", "sctp.dest_port"),
+    field("sctp", "sctp.verification_tag", "sctp.verif_tag"),
+    field("sctp", "sctp.checksum", "sctp.checksum"),
+    field("sctp", "sctp.chunk_type", "sctp.ch_type"),
+];
+
+/// Layers that both know: `tshark`'s name and ours. Their sequence is compared, too.
+const LAYERS: &[(&str, &str)] = &[
+    ("eth", "ethernet"),
+    ("llc", "llc"),
+    ("stp", "stp"),
+    ("vlan", "8021q"),
+    ("ieee8021ad", "8021ad"),
+    ("mpls", "mpls"),
+    ("pppoes", "pppoe"),
+    ("ppp", "ppp"),
+    ("null", "null"),
+    ("sll", "sll"),
+    ("sll", "sll2"),
+    ("arp", "arp"),
+    ("gre", "gre"),
+    ("erspan", "erspan"),
+    ("vxlan", "vxlan"),
+    ("geneve", "geneve"),
+    ("gtp", "gtp"),
+    ("teredo", "teredo"),
+    ("ah", "ah"),
+    ("esp", "esp"),
+    ("igmp", "igmp"),
+    ("ospf", "ospf"),
+    ("pim", "pim"),
+    ("vrrp", "vrrp"),
+    ("ip", "ip"),
+    ("ipv6", "ipv6"),
+    ("icmp", "icmp"),
+    ("icmpv6", "icmpv6"),
+    ("tcp", "tcp"),
+    ("udp", "udp"),
+    ("sctp", "sctp"),
+];
+
+/// What else `tshark` must dissect to get at the layers above; everything not named is switched off,
+/// so that it does not spend its time on applications.
+const CARRIERS: &[&str] = &[
+    "frame",
+    "eth_maybefcs",
+    "eth_withfcs",
+    "eth_withoutfcs",
+    "ethertype",
+    "ipv6.dstopts",
+    "ipv6.fraghdr",
+    "ipv6.hopopts",
+    "ipv6.routing",
+    "raw",
+    "data",
+];
+
+/// Preferences under which `tshark` reads every frame by itself.
+const PREFERENCES: &[&str] = &[
+    "ip.defragment:FALSE",
+    "ipv6.defragment:FALSE",
+    "tcp.desegment_tcp_streams:FALSE",
+    "tcp.analyze_sequence_numbers:FALSE",
+    "tcp.relative_sequence_numbers:FALSE",
+    "sctp.reassembly:FALSE",
+];
+
+/// Result of comparing one field over many packets.
+#[derive(Default, Clone)]
+struct Tally {
+    compared: u64,
+    equal: u64,
+    /// Unequal packets by capture.
+    differing: BTreeMap<String, u64>,
+    /// Some of them, in words.
+    examples: Vec<String>,
+}
+
+/// Examples kept of each field.
+const EXAMPLES_MAX: usize = 12;
+
+impl Tally {
+    fn add(&mut self, other: Self) {
+        self.compared += other.compared;
+        self.equal += other.equal;
+        for (capture, count) in other.differing {
+            *self.differing.entry(capture).or_default() += count;
+        }
+        let room = EXAMPLES_MAX.saturating_sub(self.examples.len());
+        self.examples.extend(other.examples.into_iter().take(room));
+    }
+
+    fn share(&self) -> f64 {
+        if self.compared == 0 {
+            return 1.0;
+        }
+        // Counts of packets are far below 2^52, where this is exact.
+        #[allow(clippy::cast_precision_loss, reason = "exact for these counts")]
+        let share = self.equal as f64 / self.compared as f64;
+        share
+    }
+}
+
+/// Everything found in some captures.
+#[derive(Default)]
+struct Findings {
+    fields: BTreeMap<String, Tally>,
+    /// Packets that were compared.
+    packets: u64,
+    /// Packets that were not, by reason.
+    skipped: BTreeMap<String, u64>,
+}
+
+impl Findings {
+    fn add(mut self, other: Self) -> Self {
+        for (name, tally) in other.fields {
+            self.fields.entry(name).or_default().add(tally);
+        }
+        for (reason, count) in other.skipped {
+            *self.skipped.entry(reason).or_default() += count;
+        }
+        self.packets += other.packets;
+        self
+    }
+
+    fn skip(&mut self, reason: String, count: usize) {
+        *self.skipped.entry(reason).or_default() += u64::try_from(count).unwrap();
+    }
+
+    fn compare(
+        &mut self,
+        name: &str,
+        packet: &Place<'_>,
+        ours: Option<&str>,
+        theirs: Option<&str>,
+    ) {
+        if ours.is_none() && theirs.is_none() {
+            return;
+        }
+        let tally = match self.fields.get_mut(name) {
+            Some(tally) => tally,
+            None => self.fields.entry(name.to_owned()).or_default(),
+        };
+        tally.compared += 1;
+        if ours == theirs {
+            tally.equal += 1;
+            return;
+        }
+        *tally
+            .differing
+            .entry(packet.capture.to_owned())
+            .or_default() += 1;
+        // One example a capture says more than many of the same.
+        if tally.differing[packet.capture] == 1 && tally.examples.len() < EXAMPLES_MAX {
+            tally.examples.push(format!(
+                "{} #{}: ours {}, theirs {} [{}]",
+                packet.capture,
+                packet.number,
+                ours.unwrap_or("-"),
+                theirs.unwrap_or("-"),
+                packet.layers
+            ));
+        }
+    }
+}
+
+/// Which packet is compared.
+struct Place<'a> {
+    capture: &'a str,
+    number: usize,
+    /// `tshark`'s layers.
+    layers: &'a str,
+}
+
+struct Packet {
+    data: Vec<u8>,
+    link: LinkType,
+    wire_length: u32,
+}
+
+#[test]
+fn headers_are_what_tshark_reads() {
+    let Some(folder) = common::captures() else {
+        return;
+    };
+    let profile = profile();
+    let manifest = std::fs::read_to_string(folder.join("MANIFEST.tsv")).unwrap();
+    let captures: Vec<_> = manifest
+        .lines()
+        .skip(1)
+        .filter_map(|line| line.split('\t').next())
+        .collect();
+    let findings = captures
+        .par_iter()
+        .map(|capture| compare_capture(&folder, capture, profile.path()))
+        .reduce(Findings::default, Findings::add);
+    report(captures.len(), &findings);
+    let low: Vec<_> = findings
+        .fields
+        .iter()
+        .filter(|(_, tally)| tally.share() < EQUAL_MIN)
+        .map(|(name, tally)| format!("{name} {:.3} %", 100.0 * tally.share()))
+        .collect();
+    assert!(low.is_empty(), "too many differences: {low:?}");
+}
+
+/// A configuration folder for `tshark` with every protocol but ours switched off.
+fn profile() -> tempfile::TempDir {
+    let output = Command::new("tshark")
+        .args(["-G", "protocols"])
+        .output()
+        .expect("tshark must be installed");
+    assert!(output.status.success(), "tshark -G protocols failed");
+    let listing = String::from_utf8_lossy(&output.stdout).into_owned();
+    let keep = |name: &str| {
+        let ours = LAYERS.iter().any(|(theirs, _)| *theirs == name);
+        ours || CARRIERS.contains(&name) || name.starts_with("tcp.options")
+    };
+    let disabled: String = listing
+        .lines()
+        .filter_map(|line| line.split('\t').nth(2))
+        .filter(|name| !keep(name))
+        .fold(String::new(), |list, name| list + name + "\n");
+    let folder = tempfile::tempdir().unwrap();
+    std::fs::write(folder.path().join("disabled_protos"), disabled).unwrap();
+    folder
+}
+
+fn compare_capture(folder: &Path, capture: &str, profile: &Path) -> Findings {
+    let mut findings = Findings::default();
+    let path = folder.join(capture);
+    let packets = match read(&path) {
+        Ok(packets) => packets,
+        Err(reason) => {
+            findings.skip(format!("capture unreadable here: {reason}"), 1);
+            return findings;
+        }
+    };
+    let lines = tshark(&path, profile);
+    let unmatched = packets.len().abs_diff(lines.lines().count());
+    if unmatched != 0 {
+        findings.skip("behind the damage of a capture".to_owned(), unmatched);
+    }
+    for (number, (packet, line)) in packets.iter().zip(lines.lines()).enumerate() {
+        let columns: Vec<_> = line.split('\t').collect();
+        let place = Place {
+            capture,
+            number: number + 1,
+            layers: columns.get(1).copied().unwrap_or(""),
+        };
+        if columns.first() != Some(&packet.data.len().to_string().as_str()) {
+            findings.skip("captured length differs: not the same bytes".to_owned(), 1);
+            continue;
+        }
+        compare_packet(&place, packet, &columns[2..], &mut findings);
+    }
+    findings
+}
+
+/// One line a packet: captured length, layers, and all occurrences of each field.
+fn tshark(path: &Path, profile: &Path) -> String {
+    let mut command = Command::new("tshark");
+    command
+        .env("WIRESHARK_CONFIG_DIR", profile)
+        .args(["-n", "-r"])
+        .arg(path)
+        .args(["-T", "fields", "-E", "occurrence=a"])
+        .args(["-e", "frame.cap_len", "-e", "frame.protocols"]);
+    for preference in PREFERENCES {
+        command.args(["-o", preference]);
+    }
+    for field in FIELDS {
+        command.args(["-e", field.theirs.1]);
+    }
+    // It also fails for a damaged capture, after the packets that it could read.
+    let output = command.output().expect("tshark must be installed");
+    String::from_utf8_lossy(&output.stdout).into_owned()
+}
+
+fn compare_packet(place: &Place<'_>, packet: &Packet, columns: &[&str], findings: &mut Findings) {
+    let frame = Frame {
+        data: &packet.data,
+        wire_length: packet.wire_length,
+        timestamp: Timestamp::default(),
+        link: packet.link,
+        port: 0,
+        queue: 0,
+    };
+    let mut facts = Facts::new();
+    headers(&frame, &mut facts);
+    if facts.stop == Stop::UnknownLink {
+        findings.skip(format!("link type {}", packet.link.0), 1);
+        return;
+    }
+    findings.packets += 1;
+    let view = View {
+        frame: &frame,
+        facts: &facts,
+        message: None,
+        totals: &[],
+    };
+    let layers = own_layers(place.layers, &facts);
+    compare_layers(place, &layers, &facts, findings);
+    for (field, values) in FIELDS.iter().zip(columns) {
+        compare_field(place, field, values, &layers, &view, findings);
+    }
+}
+
+/// `tshark`'s layers less those that are no layers here: what an ICMP error quotes, and what a
+/// fragment seems to carry.
+fn own_layers<'a>(layers: &'a str, facts: &Facts) -> Vec<&'a str> {
+    let all: Vec<_> = layers.split(':').collect();
+    let last = |wanted: &dyn Fn(&str) -> bool| all.iter().position(|layer| wanted(layer));
+    let mut end = last(&|layer| matches!(layer, "icmp" | "icmpv6")).map_or(all.len(), |at| at + 1);
+    if facts.has(Facts::FRAGMENT) {
+        let ip = facts.layers().iter().filter(|layer| is_ip(layer.protocol));
+        let mut places =
+            (all.iter().enumerate()).filter(|(_, name)| matches!(**name, "ip" | "ipv6"));
+        if let Some((place, _)) = places.nth(ip.count().saturating_sub(1)) {
+            end = end.min(place + 1);
+        }
+    }
+    all[..end].to_vec()
+}
+
+fn is_ip(protocol: Protocol) -> bool {
+    matches!(protocol, Protocol::Ipv4 | Protocol::Ipv6)
+}
+
+fn compare_layers(place: &Place<'_>, layers: &[&str], facts: &Facts, findings: &mut Findings) {
+    let mut theirs: Vec<_> = (layers.iter())
+        .filter(|layer| LAYERS.iter().any(|(name, _)| name == *layer))
+        .copied()
+        .collect();
+    let mut ours: Vec<_> = (facts.layers().iter())
+        .map(|layer| layer.protocol.name())
+        .filter_map(|name| LAYERS.iter().find(|(_, ours)| *ours == name))
+        .map(|(theirs, _)| *theirs)
+        .collect();
+    // A stack of labels is one layer there.
+    for names in [&mut theirs, &mut ours] {
+        names.dedup_by(|next, name| name == next && *name == "mpls");
+    }
+    findings.compare(
+        "layers",
+        place,
+        Some(&ours.join(":")),
+        Some(&theirs.join(":")),
+    );
+}
+
+fn compare_field(
+    place: &Place<'_>,
+    field: &Field,
+    values: &str,
+    layers: &[&str],
+    view: &View<'_>,
+    findings: &mut Findings,
+) {
+    let (layer, name) = field.theirs;
+    let occurrences = match layer {
+        // A stack of labels is one layer there.
+        "mpls" => usize::MAX,
+        _ => layers.iter().filter(|other| **other == layer).count(),
+    };
+    let values: Vec<_> = values
+        .split(',')
+        .filter(|value| !value.is_empty())
+        .collect();
+    let values = &values[..values.len().min(occurrences)];
+    let id = id_of(field.ours);
+    let offsets: Vec<_> = (view.facts.layers().iter())
+        .filter(|layer| layer.protocol == id.protocol)
+        .map(|layer| usize::from(layer.offset))
+        .collect();
+    let ours =
+        |offset: Option<&usize>| offset.and_then(|offset| text(view, id, *offset, field.mask));
+    let theirs = |value: Option<&&str>| value.map(|value| normal(field, id.kind(), value));
+    let (first, last) = (theirs(values.first()), theirs(values.last()));
+    findings.compare(
+        name,
+        place,
+        ours(offsets.first()).as_deref(),
+        first.as_deref(),
+    );
+    if offsets.len() > 1 || values.len() > 1 {
+        let name = format!("{name} (innermost)");
+        findings.compare(
+            &name,
+            place,
+            ours(offsets.last()).as_deref(),
+            last.as_deref(),
+        );
+    }
+}
+
+/// `protocol.attribute`, which must exist.
+fn id_of(name: &str) -> AttributeId {
+    let (protocol, attribute) = name.split_once('.').unwrap();
+    AttributeId::from_names(protocol, attribute).unwrap_or_else(|| panic!("no attribute {name}"))
+}
+
+/// Our value of an attribute of the header at `offset`, as text.
+fn text(view: &View<'_>, id: AttributeId, offset: usize, mask: u64) -> Option<String> {
+    Some(match (id.attribute()?.extract)(view, offset)? {
+        Value::Number(number) => (number & mask).to_string(),
+        Value::Bytes(bytes) => match id.kind() {
+            Type::IpAddr => Ipv4Addr::from(<[u8; 4]>::try_from(bytes).ok()?).to_string(),
+            Type::Ip6Addr => Ipv6Addr::from(<[u8; 16]>::try_from(bytes).ok()?).to_string(),
+            _ => bytes.iter().fold(String::new(), |mut text, byte| {
+                let colon = if text.is_empty() { "" } else { ":" };
+                write!(text, "{colon}{byte:02x}").unwrap();
+                text
+            }),
+        },
+        other => format!("{other:?}"),
+    })
+}
+
+/// `tshark`'s value in the same form.
+fn normal(field: &Field, kind: Type, value: &str) -> String {
+    let number = match value.strip_prefix("0x") {
+        Some(digits) => u64::from_str_radix(digits, 16).ok(),
+        None => value.parse().ok(),
+    };
+    match (kind, number) {
+        (Type::Ip6Addr, _) => value.parse().map_or_else(
+            |_| value.to_owned(),
+            |address: Ipv6Addr| address.to_string(),
+        ),
+        (Type::U8 | Type::U16 | Type::U32 | Type::U64, Some(number)) => {
+            ((number * field.unit) & field.mask).to_string()
+        }
+        _ => value.to_owned(),
+    }
+}
+
+fn read(path: &Path) -> Result<Vec<Packet>, String> {
+    let data = std::fs::read(path).map_err(|error| error.to_string())?;
+    let magic: [u8; 4] = data[..4].try_into().unwrap();
+    let big = match u32::from_le_bytes(magic) {
+        0xa1b2_c3d4 | 0xa1b2_3c4d => false,
+        0xd4c3_b2a1 | 0x4d3c_b2a1 => true,
+        other => return Err(format!("magic {other:08x}")),
+    };
+    let word = |at: usize| {
+        let bytes: [u8; 4] = data[at..at + 4].try_into().unwrap();
+        if big {
+            u32::from_be_bytes(bytes)
+        } else {
+            u32::from_le_bytes(bytes)
+        }
+    };
+    let link = LinkType(u16::try_from(word(20) & 0xffff).unwrap());
+    let mut packets = Vec::new();
+    let mut at = 24;
+    while at + 16 <= data.len() {
+        let length = usize::try_from(word(at + 8)).unwrap();
+        let Some(bytes) = data.get(at + 16..at + 16 + length) else {
+            break;
+        };
+        packets.push(Packet {
+            data: bytes.to_vec(),
+            link,
+            wire_length: word(at + 12),
+        });
+        at += 16 + length;
+    }
+    Ok(packets)
+}
+
+#[allow(
+    clippy::print_stdout,
+    reason = "the table is what this test is run for"
+)]
+fn report(captures: usize, findings: &Findings) {
+    println!("{captures} captures, {} packets compared", findings.packets);
+    for (reason, count) in &findings.skipped {
+        println!("  not compared: {count} ({reason})");
+    }
+    println!(
+        "{:44} {:>9} {:>9} {:>8}",
+        "field", "compared", "equal", "percent"
+    );
+    for (name, tally) in &findings.fields {
+        let percent = 100.0 * tally.share();
+        println!(
+            "{name:44} {:>9} {:>9} {percent:8.3}",
+            tally.compared, tally.equal
+        );
+    }
+    for (name, tally) in &findings.fields {
+        if tally.equal == tally.compared {
+            continue;
+        }
+        let mut worst: Vec<_> = tally.differing.iter().collect();
+        worst.sort_by_key(|(_, count)| std::cmp::Reverse(**count));
+        println!("{name}: {} differ", tally.compared - tally.equal);
+        for (capture, count) in worst.iter().take(5) {
+            println!("    {count:6} in {capture}");
+        }
+        for example in &tally.examples {
+            println!("    {example}");
+        }
+    }
+}
