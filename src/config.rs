@@ -224,7 +224,7 @@ impl Config {
         };
         let capture = &self.capture;
         require((1..=64).contains(&capture.queues), "capture.queues", capture.queues.to_string(), "1 to 64")?;
-        let descriptors = (64..=8192).contains(&capture.descriptors) && capture.descriptors % 32 == 0;
+        let descriptors = (64..=8192).contains(&capture.descriptors) && capture.descriptors.is_multiple_of(32);
         require(
             descriptors,
             "capture.descriptors",
