@@ -266,10 +266,10 @@ impl Parser {
         while let Some(end) = memchr(b'\n', rest) {
             let (line, behind) = rest.split_at(end);
             rest = behind.get(1..).unwrap_or(&[]);
-            let blank = match (self.line, line) {
-                (Line::Empty, [] | [b'\r']) | (Line::Cr, []) => true,
-                _ => false,
-            };
+            let blank = matches!(
+                (self.line, line),
+                (Line::Empty, [] | [b'\r']) | (Line::Cr, [])
+            );
             self.line = Line::Empty;
             self.lines = self.lines.saturating_add(1);
             if blank || self.lines > HTTP_HEAD_LINES_MAX && self.state == State::Head {

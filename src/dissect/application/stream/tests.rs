@@ -146,7 +146,11 @@ fn every_split_of_a_request_gives_the_same_message() {
             connection.say(Client, &REQUEST[..first]);
             connection.say(Client, &REQUEST[first..second]);
             connection.say(Client, &REQUEST[second..]);
-            assert_eq!(connection.messages, [expected.clone()], "{first} {second}");
+            assert_eq!(
+                connection.messages,
+                std::slice::from_ref(&expected),
+                "{first} {second}"
+            );
             connection.say(Client, b"GET /next HTTP/1.1\r\n\r\n");
             assert_eq!(connection.lines()[1], "GET /next HTTP/1.1");
             connection.end();
