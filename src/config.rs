@@ -252,7 +252,7 @@ impl Config {
             "1 to 64",
         )?;
         let descriptors =
-            (64..=8192).contains(&capture.descriptors) && capture.descriptors % 32 == 0;
+            (64..=8192).contains(&capture.descriptors) && capture.descriptors.is_multiple_of(32);
         require(
             descriptors,
             "capture.descriptors",

@@ -320,7 +320,7 @@ impl Step<'_> {
     fn sample(&mut self, end: u32) {
         let own = self.own;
         let packets = self.hot.packets_lately(own);
-        let due = packets < SAMPLED_ALL || packets % SAMPLED_EVERY == 0;
+        let due = packets < SAMPLED_ALL || packets.is_multiple_of(SAMPLED_EVERY);
         if due && self.seen.payload_bytes != 0 && self.hot.set(own, mark::SAMPLE) {
             self.hot.sample_sequence[own] = end;
             self.hot.sample_us[own] = micros_u32(self.seen.timestamp);
