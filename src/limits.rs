@@ -15,6 +15,15 @@ pub const EXTENSION_HEADERS_MAX: usize = 16;
 /// Largest frame accepted from a capture file: the largest snapshot length that libpcap writes.
 pub const FRAME_LENGTH_MAX: usize = 262_144;
 
+/// Bytes of a capture file held in memory at a time: room for the largest frame with its record
+/// header and generous options, and enough that a system call per refill costs nothing per packet.
+/// A block with a packet that is longer than this is damage.
+pub const CAPTURE_BUFFER_LENGTH: usize = 1 << 20;
+
+/// Interfaces of one section of a pcapng file: what [`crate::packet::Frame::port`] can tell apart.
+/// Without a bound, a file of nothing but interface descriptions would fill the memory.
+pub const CAPTURE_INTERFACES_MAX: usize = 65_536;
+
 /// Largest IP datagram (RFC 791, RFC 8200 without jumbograms).
 pub const DATAGRAM_LENGTH_MAX: usize = 65_535;
 
@@ -37,3 +46,4 @@ pub const VALUE_BYTES_MAX: usize = 256;
 const _: () = assert!(BURST_MAX.is_power_of_two());
 const _: () = assert!(EVENTS_MAX < 64);
 const _: () = assert!(DATAGRAM_LENGTH_MAX < FRAME_LENGTH_MAX);
+const _: () = assert!(2 * FRAME_LENGTH_MAX <= CAPTURE_BUFFER_LENGTH);

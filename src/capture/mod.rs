@@ -1,5 +1,17 @@
 //! Frames in: capture files and, with feature `dpdk`, live ports.
 
+mod damage;
+pub mod fault;
+pub mod file;
+mod input;
+pub mod memory;
+mod pcap;
+mod pcapng;
+mod record;
+pub mod writer;
+
+pub use damage::Damage;
+
 use crate::limits::BURST_MAX;
 use crate::packet::Frame;
 use arrayvec::ArrayVec;

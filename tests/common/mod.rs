@@ -1,13 +1,12 @@
-//! What the tests of the whole share.
+//! What tests of the whole share.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
-/// Folder of the captures that tests read: `WIRELYNX_CAPTURES`, or `shared/captures` beside the
-/// package. They are not part of the repository; `None` when they are not there, which under `CI` is
-/// a failure.
+/// The folder of published captures: `WIRELYNX_CAPTURES`, or `../shared/captures` beside the
+/// repository. `None` when it is not there, which on CI is a failure.
 pub(crate) fn captures() -> Option<PathBuf> {
     let folder = std::env::var_os("WIRELYNX_CAPTURES").map_or_else(
-        || PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../shared/captures"),
+        || Path::new(env!("CARGO_MANIFEST_DIR")).join("../shared/captures"),
         PathBuf::from,
     );
     if folder.join("MANIFEST.tsv").is_file() {
@@ -18,6 +17,5 @@ pub(crate) fn captures() -> Option<PathBuf> {
         "no captures in {}: set WIRELYNX_CAPTURES",
         folder.display()
     );
-    eprintln!("NO CAPTURES in {}: set WIRELYNX_CAPTURES", folder.display());
     None
 }
