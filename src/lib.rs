@@ -10,10 +10,15 @@
 #![forbid(unsafe_code)]
 
 pub mod capture;
+pub mod config;
+pub mod control;
+pub mod diagnostic;
 pub mod dissect;
 pub mod expr;
 pub mod flow;
 pub mod limits;
+pub mod metrics;
 pub mod output;
 pub mod packet;
 pub mod rules;
+pub mod worker;

@@ -1,2 +1,54 @@
-//! placeholder
-fn main() {}
+//! The `wirelynx` program: reads the command line, starts what it asks for, and tells how it went.
+//!
+//! Exit status: 0 done, 1 failed while running, 2 wrong usage, configuration or rule.
+#![forbid(unsafe_code)]
+
+use clap::{Parser, Subcommand};
+use std::process::ExitCode;
+use wirelynx::control;
+
+/// Network inspection: flows, temporal security properties, metrics; from DPDK ports or capture files.
+#[derive(Parser)]
+#[command(name = "wirelynx", version = control::VERSION, max_term_width = 100)]
+struct Arguments {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Run the appliance on live ports until SIGINT or SIGTERM; then print the final account
+    #[command(after_help = control::run::EXAMPLES)]
+    Run(control::run::Options),
+    /// Read capture files: alerts, flow records, statistics
+    #[command(after_help = control::read::EXAMPLES)]
+    Read(control::read::Options),
+    /// Check, list and show rules
+    Rules(control::rules::Options),
+    /// List protocols, or the attributes of one
+    Protocols(control::protocols::Options),
+    /// Print attribute values of every packet of a capture file
+    #[command(after_help = control::extract::EXAMPLES)]
+    Extract(control::extract::Options),
+}
+
+fn main() -> ExitCode {
+    control::start_logging();
+    let result = match Arguments::parse().command {
+        Command::Run(options) => control::run::execute(&options),
+        Command::Read(options) => control::read::execute(&options),
+        Command::Rules(options) => control::rules::execute(&options),
+        Command::Protocols(options) => control::protocols::execute(&options),
+        Command::Extract(options) => control::extract::execute(&options),
+    };
+    match result {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(failure) => {
+            // Whoever reads our output may have gone: that is how `| head` ends a pipe.
+            if !failure.is_broken_pipe() {
+                eprintln!("wirelynx: {failure}");
+            }
+            failure.status()
+        }
+    }
+}

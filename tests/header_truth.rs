@@ -534,7 +534,6 @@ fn compare_packet(
     let view = View {
         frame: &frame,
         facts: &facts,
-        number: 1,
         message: None,
         totals: &[],
     };

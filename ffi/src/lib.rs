@@ -1,1 +1,39 @@
-//! placeholder
+//! DPDK 22.11 for the appliance: the only crate of it with `unsafe` code.
+//!
+//! ```text
+//! Eal::init -> Device::open -> Device::start -> Port (shared) + one RxQueue per queue (owned)
+//! ```
+//!
+//! A thread that receives calls [`register_thread`] first, then [`RxQueue::receive`] and
+//! [`RxQueue::frames`] in turn. Frames borrow their queue, so that the compiler ends their lives
+//! before the next receive hands their buffers back. Everything is released by dropping: the last
+//! queue and the last handle of a port stop it, the last user of [`Eal`] cleans that up.
+//! Nothing is global but the fact that EAL starts once per process.
+
+mod clock;
+mod device;
+mod eal;
+mod error;
+mod mempool;
+mod port;
+mod queue;
+mod statistics;
+mod sys;
+pub mod toeplitz;
+
+pub use clock::{tsc, tsc_hz};
+pub use device::{Device, DeviceInfo, Rss, RxConfig};
+pub use eal::{Eal, ThreadRegistration, allowed_cpus, register_thread};
+pub use error::Error;
+pub use mempool::{CACHE as MEMPOOL_CACHE, buffers_needed, pool_bytes};
+pub use port::{Link, Port};
+pub use queue::{Frame, RxQueue};
+pub use statistics::{QueueStatistics, Statistics};
+
+/// Frames in one burst: the vector receive functions of the Intel drivers take no fewer.
+pub const BURST: usize = sys::SHIM_BURST as usize;
+
+/// Bytes that every buffer keeps free before the frame.
+pub const HEADROOM: u16 = 128;
+
+const _: () = assert!(sys::SHIM_HEADROOM == 128);

@@ -1,6 +1,8 @@
 //! Frames in: capture files and, with feature `dpdk`, live ports.
 
 mod damage;
+#[cfg(feature = "dpdk")]
+pub mod dpdk;
 pub mod fault;
 pub mod file;
 mod input;
@@ -75,6 +77,12 @@ pub enum Error {
         /// Which file.
         path: String,
         /// What was found and what was expected.
+        reason: String,
+    },
+    /// Live capture cannot work on this machine as asked.
+    #[error("DPDK: {reason}")]
+    Environment {
+        /// What failed, and what to do about it.
         reason: String,
     },
     /// A live port failed.

@@ -28,6 +28,7 @@ macro_rules! protocols {
         /// Protocols with flow state, read after the flow lookup.
         pub mod application {
             $(pub mod $application_module;)*
+            pub mod detect;
             pub mod stream;
         }
 
@@ -87,6 +88,8 @@ protocols! {
         Sctp = sctp,
     }
     application {
+        Http = http,
+        Ftp = ftp,
     }
 }
 
@@ -177,6 +180,12 @@ impl ProtocolSet {
     /// Are all of `other` there?
     pub const fn contains_all(self, other: Self) -> bool {
         self.0 & other.0 == other.0
+    }
+
+    /// Those of either.
+    #[must_use]
+    pub const fn union(self, other: Self) -> Self {
+        Self(self.0 | other.0)
     }
 
     /// The bits, for tables indexed by them.
@@ -291,7 +300,8 @@ impl Next {
     }
 }
 
-/// Walk the headers of `frame` and note them in `facts` (which must be fresh).
+/// Walk the headers of `frame` and note them in `facts` (which must be fresh, or those that
+/// `flow::fragments` gives for a reassembled datagram).
 ///
 /// Never fails: what cannot be read ends the walk, and `facts.stop` says why.
 pub fn headers(frame: &Frame<'_>, facts: &mut Facts) {
@@ -331,6 +341,7 @@ fn walk(mut protocol: Protocol, cursor: &mut Cursor<'_>, facts: &mut Facts) -> S
         if !facts.push(protocol, offset) {
             return Stop::TooManyLayers;
         }
+        cursor.set_whole(facts.is_whole(offset));
         let next = match dissect(cursor, facts) {
             Ok(next) => next,
             Err(stop) => {

@@ -1,1 +1,460 @@
-//! Packets to flows.
+//! Packets to flows: which packets belong together, what state they leave their flow in, and a record
+//! of each flow that ended.
+//!
+//! A burst goes through in passes, so that the memory of all its flows is fetched at the same time
+//! and not one after the other: keys and hashes, then one word of every bucket, then one of every
+//! flow, then the work. All memory is taken at start, and all time is that of the packets.
+
+pub mod blocks;
+pub mod fragments;
+pub mod reassembly;
+
+mod community_id;
+mod expiry;
+mod key;
+mod observation;
+mod record;
+mod settings;
+mod state;
+mod table;
+mod tcp;
+#[cfg(test)]
+mod test_packets;
+
+pub use community_id::community_id;
+pub use key::Key;
+pub use record::{EndReason, FlowRecord, TcpRecord};
+pub use settings::Settings;
+pub use state::{Counters, Flow};
+pub use tcp::{HISTORY_MAX, RoundTrips, TcpCounters};
+
+use crate::limits::BURST_MAX;
+use crate::packet::{Direction, Facts, FlowFacts, Frame, Timestamp};
+use expiry::Wheel;
+use key::{Secret, protocol};
+use observation::{Observation, Untracked};
+use settings::{Class, Timeouts};
+use state::{Hot, bit, mark};
+use std::hint::black_box;
+use table::Table;
+use tcp::{End, Ends, flag};
+
+/// Flows looked at, and slots passed, in one call of [`Flows::expire`]: some 20 us of work.
+const EXPIRY_WORK_MAX: u32 = 256;
+
+/// What the flow stage counted.
+#[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
+pub struct FlowCounters {
+    /// Flows created.
+    pub created: u64,
+    /// Flows ended, by [`EndReason`].
+    pub ended: [u64; EndReason::ALL.len()],
+    /// Flows now.
+    pub active: u64,
+    /// Packets that belong to a flow.
+    pub packets: u64,
+    /// Packets of flows for which the table had no room.
+    pub table_full: u64,
+    /// Packets without an IP header.
+    pub not_ip: u64,
+    /// Fragments that were not put together.
+    pub fragments: u64,
+    /// Packets that the capture cut off before their ports.
+    pub cut_off: u64,
+}
+
+impl FlowCounters {
+    /// Flows ended by reason, for metrics.
+    pub fn ended_named(&self) -> [(&'static str, u64); EndReason::ALL.len()] {
+        let mut named = [("", 0); EndReason::ALL.len()];
+        for ((slot, reason), count) in named.iter_mut().zip(EndReason::ALL).zip(self.ended) {
+            *slot = (reason.name(), count);
+        }
+        named
+    }
+}
+
+/// The flows of one worker.
+#[derive(Debug)]
+pub struct Flows {
+    secret: Secret,
+    timeouts: Timeouts,
+    vlan_in_key: bool,
+    table: Table,
+    hot: Vec<Hot>,
+    cold: Vec<Flow>,
+    free: Vec<u32>,
+    wheel: Wheel,
+    next_id: u64,
+    /// The latest time that any packet had.
+    latest: Timestamp,
+    counters: FlowCounters,
+    /// Of the burst at work.
+    burst: Vec<Observation>,
+}
+
+/// Called with each flow that ended.
+type Ended<'a> = &'a mut dyn FnMut(&FlowRecord);
+
+impl Flows {
+    /// An empty table. `seed` keeps senders from choosing packets that meet in one bucket, and should
+    /// be random.
+    pub fn new(settings: &Settings, seed: u128) -> Self {
+        let flows_max = settings.flows_max.clamp(1, expiry::FLOWS_MAX);
+        let all = 0..u32::try_from(flows_max).unwrap_or(u32::MAX);
+        Self {
+            secret: Secret::new(seed),
+            timeouts: Timeouts::new(settings),
+            vlan_in_key: settings.vlan_in_key,
+            table: Table::new(flows_max),
+            hot: vec![Hot::EMPTY; flows_max],
+            cold: vec![Flow::default(); flows_max],
+            free: all.rev().collect(),
+            wheel: Wheel::new(flows_max),
+            next_id: 1,
+            latest: Timestamp::default(),
+            counters: FlowCounters::default(),
+            burst: vec![Observation::default(); BURST_MAX],
+        }
+    }
+
+    /// Find or create the flow of each frame, take the frame into account, and write what it did to
+    /// `facts.flow`. `facts` are those of `frames`, one each; a frame that was put together from
+    /// fragments must be the datagram that its facts speak of.
+    ///
+    /// A flow whose time was up, or that a new connection takes the place of, ends here.
+    pub fn track(&mut self, frames: &[Frame<'_>], facts: &mut [Facts], ended: Ended<'_>) {
+        for (frames, facts) in frames.chunks(BURST_MAX).zip(facts.chunks_mut(BURST_MAX)) {
+            let mut burst = std::mem::take(&mut self.burst);
+            let seen = burst.get_mut(..frames.len()).unwrap_or_default();
+            self.observe(frames, facts, seen);
+            self.fetch(seen);
+            for (seen, facts) in seen.iter().zip(facts) {
+                if seen.tracked {
+                    self.update(seen, &mut facts.flow, ended);
+                }
+            }
+            self.burst = burst;
+        }
+    }
+
+    /// End flows that have not been heard of for long enough at `now`, the time that all further
+    /// packets will have. Bounded work: what is left over is done by the next calls.
+    pub fn expire(&mut self, now: Timestamp, ended: Ended<'_>) {
+        let mut work = EXPIRY_WORK_MAX;
+        let now = now.nanos();
+        while let Some(index) = self.wheel.pop(now, &mut work) {
+            let Some((reason, deadline)) = self.deadline(index) else {
+                continue;
+            };
+            if deadline < now {
+                self.end(index, reason, ended);
+                self.release(index);
+            } else {
+                self.wheel.insert(index, deadline, now);
+            }
+        }
+    }
+
+    /// End every flow, in order of creation: the input is over.
+    pub fn drain(&mut self, ended: Ended<'_>) {
+        let mut left: Vec<(u64, u32)> = (0..)
+            .zip(&self.hot)
+            .filter(|(_, hot)| hot.id != 0)
+            .map(|(index, hot)| (hot.id, index))
+            .collect();
+        left.sort_unstable();
+        for (_, index) in left {
+            let reason = match self.deadline(index) {
+                Some((reason @ (EndReason::Closed | EndReason::Reset), _)) => reason,
+                Some((reason, deadline)) if deadline < self.latest.nanos() => reason,
+                _ => EndReason::EndOfInput,
+            };
+            self.wheel.remove(index);
+            self.end(index, reason, ended);
+            self.release(index);
+        }
+    }
+
+    /// The flow at an index that [`FlowFacts::index`] gave. See [`Flow::id`].
+    pub fn flow(&self, index: u32) -> Option<&Flow> {
+        self.cold.get(usize::try_from(index).ok()?)
+    }
+
+    /// As [`Flows::flow`], to be changed.
+    pub fn flow_mut(&mut self, index: u32) -> Option<&mut Flow> {
+        self.cold.get_mut(usize::try_from(index).ok()?)
+    }
+
+    /// What was counted so far.
+    pub const fn counters(&self) -> &FlowCounters {
+        &self.counters
+    }
+
+    /// First pass: what each packet says.
+    fn observe(&mut self, frames: &[Frame<'_>], facts: &[Facts], burst: &mut [Observation]) {
+        for ((frame, facts), seen) in frames.iter().zip(facts).zip(burst) {
+            match seen.read(frame, facts, &self.secret, self.vlan_in_key) {
+                Ok(()) => self.latest = self.latest.max(frame.timestamp),
+                Err(Untracked::NotIp) => self.counters.not_ip += 1,
+                Err(Untracked::Fragment) => self.counters.fragments += 1,
+                Err(Untracked::CutOff) => self.counters.cut_off += 1,
+            }
+        }
+    }
+
+    /// Second and third pass: one word of each bucket, then of each flow, for their own sake. The
+    /// loads do not wait for one another, so the burst pays for one miss and not for all of them.
+    fn fetch(&self, burst: &mut [Observation]) {
+        let touched = burst
+            .iter()
+            .fold(0, |sum, seen| sum ^ self.table.touch(seen.hash));
+        black_box(touched);
+        let mut touched = 0;
+        for seen in burst {
+            seen.guess = self.table.guess(seen.hash);
+            if let Some(index) = seen.guess
+                && let Ok(place) = usize::try_from(index)
+                && let Some(hot) = self.hot.get(place)
+            {
+                touched ^= hot.key.first_word() ^ u64::from(hot.second_line());
+            }
+        }
+        black_box(touched);
+    }
+
+    /// The flow of a packet.
+    #[inline]
+    fn find(&self, seen: &Observation) -> Option<u32> {
+        let is_it = |index: u32| {
+            usize::try_from(index)
+                .ok()
+                .and_then(|place| self.hot.get(place))
+                .is_some_and(|hot| hot.key == seen.key)
+        };
+        // An ended flow has an empty key, which no packet has.
+        match seen.guess {
+            Some(index) if is_it(index) => Some(index),
+            _ => self.table.find(seen.hash, is_it),
+        }
+    }
+
+    /// Last pass: one packet.
+    #[inline]
+    fn update(&mut self, seen: &Observation, facts: &mut FlowFacts, ended: Ended<'_>) {
+        let found = self.find(seen);
+        let (index, is_new) = match found {
+            Some(index) => match self.is_over(index, seen) {
+                None => (index, false),
+                Some(reason) => {
+                    self.end(index, reason, ended);
+                    self.begin(index, seen);
+                    self.rearm(index, seen);
+                    (index, true)
+                }
+            },
+            None => {
+                let Some(index) = self.create(seen) else {
+                    self.counters.table_full += 1;
+                    return;
+                };
+                (index, true)
+            }
+        };
+        self.counters.packets += 1;
+        facts.flags = if is_new { FlowFacts::NEW } else { 0 };
+        self.count(index, seen, facts);
+    }
+
+    /// Must the flow end before this packet, which is that of another one with the same five-tuple?
+    #[inline]
+    fn is_over(&self, index: u32, seen: &Observation) -> Option<EndReason> {
+        let hot = self.hot.get(usize::try_from(index).ok()?)?;
+        let now = seen.timestamp;
+        if now.nanos_since(hot.last_seen()) > self.timeouts.idle(hot.class) {
+            return Some(Self::reason(hot));
+        }
+        if self.timeouts.active != u64::MAX {
+            let first = self.flow(index)?.first;
+            if now.nanos_since(first) >= self.timeouts.active {
+                return Some(EndReason::Active);
+            }
+        }
+        let syn = seen.tcp_flags & (flag::CONTROL | flag::ACK) == flag::SYN;
+        if !syn || seen.protocol != protocol::TCP {
+            return None;
+        }
+        // A connection may use the ports of one that has closed; only a repeated SYN is the old one.
+        let closed = |end: End| matches!(end, End::Closed | End::Reset);
+        let ends = Ends(hot.state);
+        if !closed(ends.of(0)) && !closed(ends.of(1)) {
+            return None;
+        }
+        let initial = self.flow(index)?.tcp.initial(hot.direction(seen));
+        (initial != seen.sequence).then(|| match Self::reason(hot) {
+            EndReason::Idle => EndReason::Closed,
+            reason => reason,
+        })
+    }
+
+    /// Why the flow would end if nothing more came.
+    const fn reason(hot: &Hot) -> EndReason {
+        match hot.class {
+            Class::TcpClosed => EndReason::Closed,
+            Class::TcpReset => EndReason::Reset,
+            _ => EndReason::Idle,
+        }
+    }
+
+    /// When the flow ends if nothing more comes, in nanoseconds, and why.
+    fn deadline(&self, index: u32) -> Option<(EndReason, u64)> {
+        let place = usize::try_from(index).ok()?;
+        let hot = self.hot.get(place)?;
+        let idle = hot
+            .last_seen()
+            .nanos()
+            .saturating_add(self.timeouts.idle(hot.class));
+        if self.timeouts.active != u64::MAX {
+            let first = self.cold.get(place)?.first.nanos();
+            let active = first.saturating_add(self.timeouts.active);
+            if active < idle {
+                return Some((EndReason::Active, active));
+            }
+        }
+        Some((Self::reason(hot), idle))
+    }
+
+    /// A new flow for the packet; `None` when there is no room.
+    #[inline(never)]
+    fn create(&mut self, seen: &Observation) -> Option<u32> {
+        let index = self.free.pop()?;
+        if !self.table.insert(seen.hash, index) {
+            self.free.push(index);
+            return None;
+        }
+        self.counters.active += 1;
+        self.begin(index, seen);
+        self.rearm(index, seen);
+        Some(index)
+    }
+
+    /// Let the flow at `index` be a new one with the five-tuple of the packet.
+    fn begin(&mut self, index: u32, seen: &Observation) {
+        let Some(place) = usize::try_from(index).ok() else {
+            return;
+        };
+        let (Some(hot), Some(flow)) = (self.hot.get_mut(place), self.cold.get_mut(place)) else {
+            return;
+        };
+        *hot = Hot::EMPTY;
+        hot.key = seen.key;
+        hot.id = self.next_id;
+        hot.class = match seen.protocol {
+            protocol::TCP => Class::TcpHalfOpen,
+            protocol::UDP => Class::UdpSingle,
+            protocol::ICMP | protocol::ICMPV6 => Class::Icmp,
+            _ => Class::Other,
+        };
+        *flow = Flow::default();
+        flow.id = self.next_id;
+        flow.vlan = seen.vlan;
+        flow.first = seen.timestamp;
+        let handshake = seen.tcp_flags & (flag::CONTROL | flag::ACK);
+        let answers = seen.protocol == protocol::TCP && handshake == flag::SYN | flag::ACK;
+        if answers {
+            // A SYN+ACK answers: whoever sent it is the responder, although it is heard of first.
+            flow.tcp.note('^', 0);
+        }
+        if seen.from_second != answers {
+            hot.state |= bit::SECOND_ORIGINATES;
+        }
+        self.next_id += 1;
+        self.counters.created += 1;
+    }
+
+    /// Take a packet into account.
+    #[inline]
+    fn count(&mut self, index: u32, seen: &Observation, facts: &mut FlowFacts) {
+        let Some(place) = usize::try_from(index).ok() else {
+            return;
+        };
+        let (Some(hot), Some(flow)) = (self.hot.get_mut(place), self.cold.get_mut(place)) else {
+            return;
+        };
+        let direction = hot.direction(seen);
+        facts.id = hot.id;
+        facts.index = index;
+        facts.direction = direction;
+        facts.jitter_us = hot.count(flow, seen, direction);
+        let before = hot.class;
+        match seen.protocol {
+            protocol::TCP => {
+                let (flags, rtt) = tcp::advance(hot, &mut flow.tcp, seen, direction);
+                facts.flags |= flags;
+                facts.handshake_rtt_us = rtt;
+                if hot.has(0, mark::REPEATS) || hot.has(1, mark::REPEATS) {
+                    facts.retransmissions = flow.tcp.retransmissions();
+                }
+            }
+            protocol::UDP => {
+                if seen.payload_bytes != 0 && hot.set(direction.index(), mark::DATA_NOTED) {
+                    flow.tcp.note('D', direction.index());
+                }
+                if direction == Direction::Responder {
+                    hot.class = Class::UdpStream;
+                }
+            }
+            _ => {}
+        }
+        let after = hot.class;
+        if after != before && self.timeouts.idle(after) < self.timeouts.idle(before) {
+            self.rearm(index, seen);
+        }
+    }
+
+    /// Put a flow into the wheel again: it is new, or its deadline came nearer.
+    #[cold]
+    fn rearm(&mut self, index: u32, seen: &Observation) {
+        let Some(hot) = usize::try_from(index)
+            .ok()
+            .and_then(|place| self.hot.get(place))
+        else {
+            return;
+        };
+        let nearest = self.timeouts.idle(hot.class).min(self.timeouts.active);
+        let now = seen.timestamp.nanos();
+        self.wheel.move_to(index, now.saturating_add(nearest), now);
+    }
+
+    /// Report the flow at `index` as ended.
+    fn end(&mut self, index: u32, reason: EndReason, ended: Ended<'_>) {
+        let Some(place) = usize::try_from(index).ok() else {
+            return;
+        };
+        if let (Some(hot), Some(flow)) = (self.hot.get(place), self.cold.get(place)) {
+            ended(&FlowRecord::new(hot, flow, reason));
+        }
+        if let Some(counter) = self.counters.ended.get_mut(usize::from(reason as u8)) {
+            *counter += 1;
+        }
+    }
+
+    /// Give the place of an ended flow back. It must not be in the wheel any more.
+    fn release(&mut self, index: u32) {
+        let Some(place) = usize::try_from(index).ok() else {
+            return;
+        };
+        let (Some(hot), Some(flow)) = (self.hot.get_mut(place), self.cold.get_mut(place)) else {
+            return;
+        };
+        let hash = self.secret.hash(&hot.key);
+        self.table.remove(hash, index);
+        *hot = Hot::EMPTY;
+        flow.id = 0;
+        self.free.push(index);
+        self.counters.active -= 1;
+    }
+}
+
+#[cfg(test)]
+mod tests;

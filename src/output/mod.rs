@@ -1,1 +1,18 @@
-//! Events out.
+//! Events out: alerts and flow records as text, on their way to files.
+
+pub mod alert;
+pub mod flow;
+pub mod time;
+pub mod writer;
+
+use crate::flow::FlowRecord;
+use crate::rules::joins::Alert;
+
+/// What a worker has to say.
+#[derive(Debug, Clone)]
+pub enum Event {
+    /// A rule came to a verdict.
+    Alert(Alert),
+    /// A flow has ended.
+    Flow(Box<FlowRecord>),
+}

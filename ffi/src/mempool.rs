@@ -1,0 +1,86 @@
+//! Receive buffers: taken once, at start.
+
+use crate::eal::Eal;
+use crate::error::{Error, last_reason};
+use crate::{BURST, HEADROOM, sys};
+use std::ffi::{CString, c_int};
+use std::ptr::NonNull;
+
+/// Buffers that a registered thread keeps at hand: most bursts then leave the shared pool alone.
+pub const CACHE: u32 = 256;
+
+/// Bytes of one buffer beside its data: `struct rte_mbuf` and the pool's own header.
+const OVERHEAD: u64 = 128 + 64;
+
+/// Buffers of a port such that no queue starves: its descriptors are full, a burst is being
+/// inspected, another is being received, and a cache holds as much as it may (half over its size).
+pub fn buffers_needed(queues: u16, descriptors: u16) -> u32 {
+    let burst = u32::try_from(BURST).unwrap_or(u32::MAX);
+    let per_queue = u32::from(descriptors) + 2 * burst + CACHE + CACHE / 2;
+    // One more cache for the thread that starts EAL.
+    u32::from(queues).max(1) * per_queue + CACHE + CACHE / 2
+}
+
+/// Memory that so many buffers of this many data bytes take, for the choice of memory options.
+pub fn pool_bytes(count: u32, data_bytes: u16) -> u64 {
+    u64::from(count) * (OVERHEAD + u64::from(HEADROOM) + u64::from(data_bytes))
+}
+
+/// A pool of receive buffers.
+#[derive(Debug)]
+pub(crate) struct Mempool {
+    raw: NonNull<sys::rte_mempool>,
+    _eal: Eal,
+}
+
+// SAFETY: a DPDK pool is made for use by many threads at once; its free is called by the one owner.
+unsafe impl Send for Mempool {}
+// SAFETY: as above; the shared methods only hand out the pointer or read a count.
+unsafe impl Sync for Mempool {}
+
+impl Mempool {
+    /// Take `count` buffers that hold `data_bytes` each, near `socket` (-1: anywhere).
+    pub(crate) fn new(
+        eal: &Eal,
+        name: &str,
+        count: u32,
+        data_bytes: u16,
+        socket: c_int,
+    ) -> Result<Self, Error> {
+        let c_name = CString::new(name).map_err(|_| Error::NulByte(name.to_owned()))?;
+        let failure = |reason| Error::Buffers {
+            count,
+            bytes: pool_bytes(count, data_bytes),
+            reason,
+        };
+        let room = data_bytes
+            .checked_add(HEADROOM)
+            .ok_or_else(|| failure("a buffer holds at most 65407 bytes".to_owned()))?;
+        // SAFETY: EAL is initialised and the name is a valid string, which the pool copies.
+        let raw =
+            unsafe { sys::rte_pktmbuf_pool_create(c_name.as_ptr(), count, CACHE, 0, room, socket) };
+        let raw = NonNull::new(raw).ok_or_else(|| failure(last_reason()))?;
+        Ok(Self {
+            raw,
+            _eal: eal.clone(),
+        })
+    }
+
+    pub(crate) fn as_ptr(&self) -> *mut sys::rte_mempool {
+        self.raw.as_ptr()
+    }
+
+    /// Buffers that are free now, those in the caches of threads included.
+    pub(crate) fn available(&self) -> u32 {
+        // SAFETY: the pool is alive as long as `self`.
+        unsafe { sys::rte_mempool_avail_count(self.raw.as_ptr()) }
+    }
+}
+
+impl Drop for Mempool {
+    fn drop(&mut self) {
+        // SAFETY: the port that used the pool is closed and its queues gave their buffers back: the
+        // port owns the pool, and every queue holds the port.
+        unsafe { sys::rte_mempool_free(self.raw.as_ptr()) };
+    }
+}

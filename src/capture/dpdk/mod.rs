@@ -1,0 +1,367 @@
+//! Live capture through DPDK.
+//!
+//! ```text
+//! start(settings) -> Started -> captures(workers) -> one DpdkCapture per worker, and a Monitor
+//! ```
+//!
+//! Each [`DpdkCapture`] owns its receive queues; nothing mutable is shared between workers. Event
+//! time is what the driver gives (a port that plays a file gives the file's times), or else one
+//! reading of the time stamp counter per burst.
+
+mod clock;
+mod monitor;
+mod settings;
+
+pub use clock::Clock;
+pub use dpdk_sys::ThreadRegistration;
+pub use monitor::{Monitor, NicCounters, PortCounters, QueueCounters};
+pub use settings::{PortSettings, Settings};
+
+use super::{Burst, Capture, Counters, Error, Progress};
+use crate::limits::{BURST_MAX, FRAME_LENGTH_MAX};
+use crate::packet::{DropReason, Frame, LinkType, Timestamp};
+use dpdk_sys::{Device, Eal, Link, Port, Rss, RxConfig, RxQueue};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+use tracing::{info, warn};
+
+const _: () = assert!(dpdk_sys::BURST == BURST_MAX);
+
+/// Ports that receive, before their queues are given to workers.
+#[derive(Debug)]
+pub struct Started {
+    eal: Eal,
+    ports: Vec<Arc<Port>>,
+    queues: Vec<Source>,
+    links: Vec<Link>,
+    settings: Settings,
+}
+
+/// A receive queue, and the index of its port in the settings.
+#[derive(Debug)]
+struct Source {
+    queue: RxQueue,
+    port: u16,
+}
+
+/// Start EAL and every port of the settings. Possible once per process.
+///
+/// # Errors
+/// EAL refuses to start, a device is not there, or it cannot be configured as wanted.
+pub fn start(settings: &Settings) -> Result<Started, Error> {
+    if settings.ports.is_empty() {
+        return Err(Error::Environment {
+            reason: "no port is configured".to_owned(),
+        });
+    }
+    let machine = settings::Machine::here();
+    let arguments = settings::eal_arguments(settings, machine)?;
+    info!(arguments = arguments.join(" "), "starting EAL");
+    if arguments.iter().any(|argument| argument == "--no-huge") {
+        warn!(
+            free = machine.huge_bytes >> 20,
+            needed = settings::memory_needed(settings) >> 20,
+            "receiving without huge pages (MiB), which is slower; hugepages/reserve reserves them"
+        );
+    }
+    let eal = Eal::init(&arguments).map_err(|error| Error::Environment {
+        reason: format!(
+            "{error}; its messages are above. Arguments: {}",
+            arguments.join(" ")
+        ),
+    })?;
+    let mut started = Started {
+        eal,
+        ports: Vec::new(),
+        queues: Vec::new(),
+        links: Vec::new(),
+        settings: settings.clone(),
+    };
+    for port in &settings.ports {
+        started.add(port)?;
+    }
+    started.wait_for_links();
+    Ok(started)
+}
+
+impl Started {
+    fn add(&mut self, settings: &PortSettings) -> Result<(), Error> {
+        // Every queue takes room for a burst of them, so the settings may not ask for any length.
+        let frame_bytes_max = self.settings.frame_bytes_max.min(FRAME_LENGTH_MAX);
+        let config = RxConfig {
+            queues: settings.queues,
+            descriptors: settings.descriptors,
+            buffers: settings.buffers,
+            buffer_bytes: settings.buffer_bytes,
+            mtu: settings.mtu,
+            frame_bytes_max: u32::try_from(frame_bytes_max).unwrap_or(u32::MAX),
+            promiscuous: settings.promiscuous,
+        };
+        let (port, queues) = Device::open(&self.eal, settings.name())
+            .and_then(|device| device.start(&config))
+            .map_err(|error| explain(&settings.device, &error))?;
+        info!(
+            port = port.name(),
+            driver = port.info().driver,
+            queues = port.queues(),
+            descriptors = port.descriptors(),
+            promiscuous = port.promiscuous(),
+            rss = ?port.rss(),
+            "port started"
+        );
+        if *port.rss() == Rss::Driver {
+            warn!(
+                port = port.name(),
+                "its driver has no receive hash: unless it keeps both directions of a flow on one \
+                 queue by other means, configure one queue"
+            );
+        }
+        let index = u16::try_from(self.ports.len()).unwrap_or(u16::MAX);
+        let sources = queues
+            .into_iter()
+            .map(|queue| Source { queue, port: index });
+        self.queues.extend(sources);
+        self.ports.push(port);
+        Ok(())
+    }
+
+    fn wait_for_links(&mut self) {
+        let start = Instant::now();
+        for port in &self.ports {
+            let left = self.settings.link_wait.saturating_sub(start.elapsed());
+            let link = port.wait_for_link(left);
+            if !link.up {
+                warn!(
+                    port = port.name(),
+                    "its link is down: check the cable and the peer"
+                );
+            }
+            self.links.push(link);
+        }
+    }
+
+    /// State of each port's link after the wait, in the order of the settings.
+    pub fn links(&self) -> &[Link] {
+        &self.links
+    }
+
+    /// The ports, in the order of the settings.
+    pub fn ports(&self) -> &[Arc<Port>] {
+        &self.ports
+    }
+
+    /// Give the queues to at most `workers` captures, of which there are never more than queues.
+    ///
+    /// Queues with the same number go to the same worker on every port, so that a flow whose
+    /// directions arrive on two ports stays on one worker.
+    pub fn captures(self, workers: usize) -> (Vec<DpdkCapture>, Monitor) {
+        let widest = self.ports.iter().map(|port| port.queues()).max();
+        let workers = workers.clamp(1, usize::from(widest.unwrap_or(1)).max(1));
+        let mut shares: Vec<Vec<Source>> = (0..workers).map(|_| Vec::new()).collect();
+        for source in self.queues {
+            let worker = usize::from(source.queue.number()) % workers;
+            if let Some(share) = shares.get_mut(worker) {
+                share.push(source);
+            }
+        }
+        let captures: Vec<DpdkCapture> = shares
+            .into_iter()
+            .map(|share| DpdkCapture::new(self.eal.clone(), share, &self.settings))
+            .collect();
+        let errors = captures.iter().map(|capture| capture.clock.error());
+        let monitor = Monitor::new(self.ports, errors.collect());
+        (captures, monitor)
+    }
+}
+
+/// Frames of some receive queues, served in turn, for one worker.
+#[derive(Debug)]
+pub struct DpdkCapture {
+    sources: Vec<Source>,
+    /// The queue to ask next.
+    next: usize,
+    clock: Clock,
+    counters: Counters,
+    /// Time stamp counter at the last receive.
+    now: u64,
+    /// The same when the last frames came, or at start.
+    active: u64,
+    idle_ticks: Option<u64>,
+    packets_max: u64,
+    ended: bool,
+    eal: Eal,
+}
+
+impl DpdkCapture {
+    fn new(eal: Eal, sources: Vec<Source>, settings: &Settings) -> Self {
+        let clock = Clock::calibrate();
+        let nanos = |time: Duration| u64::try_from(time.as_nanos()).unwrap_or(u64::MAX);
+        Self {
+            sources,
+            next: 0,
+            counters: Counters::default(),
+            now: dpdk_sys::tsc(),
+            active: dpdk_sys::tsc(),
+            idle_ticks: settings.idle_exit.map(|time| clock.ticks_in(nanos(time))),
+            packets_max: settings.packets_max.unwrap_or(u64::MAX),
+            ended: false,
+            clock,
+            eal,
+        }
+    }
+
+    /// Make the calling thread known to EAL, which gives it a cache of buffers. The worker calls
+    /// this once, before its first receive, and keeps the result until it stops.
+    ///
+    /// # Errors
+    /// EAL has no room for another thread.
+    pub fn register_thread(&self) -> Result<ThreadRegistration, Error> {
+        dpdk_sys::register_thread(&self.eal).map_err(|error| Error::Environment {
+            reason: error.to_string(),
+        })
+    }
+
+    /// The time now in the time of this source's frames, with which an idle worker advances its
+    /// watermark; none when a driver stamps frames itself, for those may be from another year.
+    pub fn time(&mut self) -> Option<Timestamp> {
+        let stamped = |source: &Source| source.queue.port().stamps();
+        if self.sources.iter().any(stamped) {
+            return None;
+        }
+        Some(self.clock.stamp(dpdk_sys::tsc()))
+    }
+
+    /// Ask the queues in turn until one has frames.
+    fn poll(&mut self) -> Option<usize> {
+        for _ in 0..self.sources.len() {
+            let at = self.next;
+            self.next = if at + 1 < self.sources.len() {
+                at + 1
+            } else {
+                0
+            };
+            if self.sources.get_mut(at)?.queue.receive() > 0 {
+                return Some(at);
+            }
+        }
+        None
+    }
+
+    /// Once a second: set the clock, and see whether the devices are still there.
+    fn keep_house(&mut self) -> Result<(), Error> {
+        self.clock.discipline();
+        for source in &self.sources {
+            let port = source.queue.port();
+            if !port.is_alive() {
+                return Err(Error::Port {
+                    port: port.name().to_owned(),
+                    reason: "the device is gone. Plug it in or create it again, bind it to its \
+                             driver, and start anew"
+                        .to_owned(),
+                });
+            }
+        }
+        Ok(())
+    }
+
+    /// Nothing came; is that the end?
+    fn rest(&mut self, now: u64) -> Progress {
+        let quiet = now.saturating_sub(self.active);
+        if self.idle_ticks.is_some_and(|limit| quiet >= limit) {
+            return self.end();
+        }
+        Progress::Idle
+    }
+
+    fn end(&mut self) -> Progress {
+        self.ended = true;
+        for source in &mut self.sources {
+            source.queue.release();
+        }
+        Progress::End
+    }
+}
+
+impl Capture for DpdkCapture {
+    fn receive<'a>(&'a mut self, burst: &mut Burst<'a>) -> Result<Progress, Error> {
+        if self.ended || self.counters.received >= self.packets_max {
+            return Ok(self.end());
+        }
+        // Before the poll, so that a failure leaves no burst unaccounted.
+        if self.clock.is_due(self.now) {
+            self.keep_house()?;
+        }
+        let found = self.poll();
+        let now = found
+            .and_then(|at| self.sources.get(at))
+            .map_or_else(dpdk_sys::tsc, |source| source.queue.tsc());
+        self.now = now;
+        if found.is_none() {
+            return Ok(self.rest(now));
+        }
+        self.active = now;
+
+        let stamp = self.clock.stamp(now);
+        let counters = &mut self.counters;
+        let Some(source) = found.and_then(|at| self.sources.get(at)) else {
+            return Ok(Progress::Idle);
+        };
+        let queue = source.queue.number();
+        for frame in source.queue.frames() {
+            if frame.data.is_empty() {
+                counters.dropped[DropReason::Empty as usize] += 1;
+                continue;
+            }
+            let length = u32::try_from(frame.data.len()).unwrap_or(u32::MAX);
+            let frame = Frame {
+                data: frame.data,
+                wire_length: length,
+                timestamp: frame.timestamp.map_or(stamp, Timestamp::from_nanos),
+                link: LinkType::ETHERNET,
+                port: source.port,
+                queue,
+            };
+            // An empty burst has room for what a queue gives: checked above at compile time.
+            if burst.try_push(frame).is_ok() {
+                counters.received += 1;
+                counters.bytes += u64::from(length);
+            }
+        }
+        Ok(if burst.is_empty() {
+            Progress::Idle
+        } else {
+            Progress::Frames
+        })
+    }
+
+    fn counters(&self) -> Counters {
+        let mut counters = self.counters;
+        let oversize = self.sources.iter().map(|source| source.queue.oversize());
+        counters.dropped[DropReason::Oversize as usize] = oversize.sum();
+        counters.position = (counters.bytes, None);
+        counters
+    }
+}
+
+/// What failed at the start of a port, and what to do about it.
+fn explain(device: &str, error: &dpdk_sys::Error) -> Error {
+    let advice = match error {
+        dpdk_sys::Error::NoDevice { .. } if settings::is_pci_address(device) => {
+            "Bind it with dpdk-devbind.py -b vfio-pci, and see dpdk-devbind.py --status"
+        }
+        dpdk_sys::Error::NoDevice { .. } => {
+            "Check the name of the driver, its arguments, and that what they name exists; EAL's \
+             messages are above"
+        }
+        dpdk_sys::Error::Busy { .. } => "Name each device once",
+        dpdk_sys::Error::Unsupported { .. } => "Change the settings of the port",
+        dpdk_sys::Error::Buffers { .. } => {
+            "Reserve more huge pages (hugepages/reserve), or configure fewer queues or descriptors"
+        }
+        _ => "EAL's messages are above",
+    };
+    Error::Port {
+        port: device.to_owned(),
+        reason: format!("{error}. {advice}"),
+    }
+}

@@ -1,0 +1,332 @@
+//! What live capture is told, and the EAL arguments that follow from it.
+
+use super::Error;
+use crate::limits::LIVE_FRAME_LENGTH_MAX;
+use std::path::Path;
+use std::time::Duration;
+
+/// Descriptors of a receive queue: at 14.88 million frames a second a worker may be away 137 us.
+const DESCRIPTORS: u16 = 2_048;
+
+/// Frame bytes in one buffer: a whole frame of an ordinary network, so that only jumbo frames are
+/// chained and copied.
+const BUFFER_BYTES: u16 = 2_048;
+
+/// Largest MTU asked for: the jumbo frames of common switches.
+const MTU: u16 = 9_000;
+
+/// Memory for EAL itself: its tables, rings and pool headers.
+const EAL_BYTES: u64 = 128 << 20;
+
+/// Memory asked for without huge pages, where nothing can be added later. 512 MiB did not hold the
+/// buffers of one port with default settings beside EAL's own needs.
+const MEMORY_MIB_MIN: u64 = 1_024;
+
+/// EAL options that say where memory comes from; with one of them the choice is the user's.
+const MEMORY_OPTIONS: [&str; 8] = [
+    "-m",
+    "--in-memory",
+    "--no-huge",
+    "--socket-mem",
+    "--huge-dir",
+    "--legacy-mem",
+    "--single-file-segments",
+    "--file-prefix",
+];
+
+/// EAL options that choose cores.
+const CORE_OPTIONS: [&str; 5] = ["-l", "-c", "--lcores", "-s", "-S"];
+
+/// EAL options that choose devices.
+const DEVICE_OPTIONS: [&str; 5] = ["-a", "--allow", "-b", "--block", "--no-pci"];
+
+/// How to receive live.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Settings {
+    /// Arguments for EAL, in addition to those that follow from the ports and the machine.
+    pub eal_args: Vec<String>,
+    /// Ports to receive from.
+    pub ports: Vec<PortSettings>,
+    /// How long to wait for links at start; a port whose link stays down is started all the same.
+    pub link_wait: Duration,
+    /// End after so long without a frame; for tests and for ports that play a file.
+    pub idle_exit: Option<Duration>,
+    /// End with the burst in which a worker has received so many frames.
+    pub packets_max: Option<u64>,
+    /// Longest frame accepted; longer ones are counted as oversize.
+    pub frame_bytes_max: usize,
+}
+
+impl Default for Settings {
+    fn default() -> Self {
+        Self {
+            eal_args: Vec::new(),
+            ports: Vec::new(),
+            // Some ports take 9 s to agree on a speed.
+            link_wait: Duration::from_secs(10),
+            idle_exit: None,
+            packets_max: None,
+            frame_bytes_max: LIVE_FRAME_LENGTH_MAX,
+        }
+    }
+}
+
+/// One port.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct PortSettings {
+    /// A PCI address, the specification of a virtual device (`net_pcap0,rx_pcap=FILE`), the name of
+    /// a device that `eal_args` creates, or its index.
+    pub device: String,
+    /// Receive queues.
+    pub queues: u16,
+    /// Descriptors of each queue.
+    pub descriptors: u16,
+    /// Receive frames for every address.
+    pub promiscuous: bool,
+    /// Largest MTU to accept, as far as the port can.
+    pub mtu: u16,
+    /// Fewest receive buffers; 0 takes what the queues need.
+    pub buffers: u32,
+    /// Frame bytes in one buffer.
+    pub buffer_bytes: u16,
+}
+
+impl PortSettings {
+    /// One queue of `device`, everything else as usual.
+    pub fn new(device: impl Into<String>) -> Self {
+        Self {
+            device: device.into(),
+            queues: 1,
+            descriptors: DESCRIPTORS,
+            promiscuous: true,
+            mtu: MTU,
+            buffers: 0,
+            buffer_bytes: BUFFER_BYTES,
+        }
+    }
+
+    /// The name that the device has in EAL: that of a virtual device ends at the first comma.
+    pub fn name(&self) -> &str {
+        self.device.split(',').next().unwrap_or(&self.device)
+    }
+
+    fn pool_bytes(&self) -> u64 {
+        let needed = dpdk_sys::buffers_needed(self.queues, self.descriptors);
+        dpdk_sys::pool_bytes(needed.max(self.buffers), self.buffer_bytes)
+    }
+}
+
+/// What EAL arguments depend on beside the settings.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Machine {
+    /// A CPU that this process may use.
+    pub(super) cpu: usize,
+    /// Free memory in huge pages.
+    pub(super) huge_bytes: u64,
+}
+
+impl Machine {
+    /// This one.
+    pub(super) fn here() -> Self {
+        Self {
+            cpu: dpdk_sys::allowed_cpus().first().copied().unwrap_or(0),
+            huge_bytes: huge_bytes(Path::new("/sys/kernel/mm/hugepages")),
+        }
+    }
+}
+
+/// Free huge pages of every size under `folder`, in bytes. EAL takes whichever size there is.
+fn huge_bytes(folder: &Path) -> u64 {
+    let Ok(sizes) = std::fs::read_dir(folder) else {
+        return 0;
+    };
+    sizes
+        .flatten()
+        .filter_map(|size| {
+            let name = size.file_name().into_string().ok()?;
+            let kilobytes: u64 = name
+                .strip_prefix("hugepages-")?
+                .strip_suffix("kB")?
+                .parse()
+                .ok()?;
+            let free = std::fs::read_to_string(size.path().join("free_hugepages")).ok()?;
+            let free: u64 = free.trim().parse().ok()?;
+            Some(free.saturating_mul(kilobytes).saturating_mul(1_024))
+        })
+        .fold(0, u64::saturating_add)
+}
+
+/// The arguments for EAL: what the user gave, and whatever that leaves open.
+pub(super) fn eal_arguments(settings: &Settings, machine: Machine) -> Result<Vec<String>, Error> {
+    let given = |options: &[&str]| {
+        settings.eal_args.iter().any(|argument| {
+            options.iter().any(|option| {
+                argument.strip_prefix(option).is_some_and(|rest| {
+                    rest.is_empty() || rest.starts_with('=') || !option.starts_with("--")
+                })
+            })
+        })
+    };
+    let mut arguments = Vec::new();
+    let mut push = |argument: &str| arguments.push(argument.to_owned());
+    if !given(&CORE_OPTIONS) {
+        push("-l");
+        push(&machine.cpu.to_string());
+    }
+    if !given(&["--log-level"]) {
+        push("--log-level=warning");
+    }
+    if !given(&MEMORY_OPTIONS) {
+        let needed = memory_needed(settings);
+        if machine.huge_bytes >= needed {
+            push("--in-memory");
+        } else {
+            // The shared configuration and telemetry would leave files behind under a name that
+            // two processes fight for.
+            let mebibytes = (needed >> 20).max(MEMORY_MIB_MIN);
+            push("--no-huge");
+            push("-m");
+            push(&mebibytes.to_string());
+            push("--no-shconf");
+            push("--no-telemetry");
+        }
+    }
+    let mut pci = given(&DEVICE_OPTIONS);
+    for port in &settings.ports {
+        let name = port.name();
+        let named = |argument: &String| argument.split(['=', ',']).any(|part| part == name);
+        if name.parse::<u16>().is_ok() || settings.eal_args.iter().any(named) {
+            continue;
+        }
+        if is_pci_address(name) {
+            pci = true;
+            push("-a");
+            push(&port.device);
+        } else if name.starts_with("net_") || name.starts_with("eth_") {
+            push(&format!("--vdev={}", port.device));
+        } else {
+            return Err(unknown_device(&port.device));
+        }
+    }
+    if !pci {
+        push("--no-pci");
+    }
+    arguments.extend(settings.eal_args.iter().cloned());
+    Ok(arguments)
+}
+
+/// Memory that the buffers of all ports and EAL take.
+pub(super) fn memory_needed(settings: &Settings) -> u64 {
+    let pools = settings.ports.iter().map(PortSettings::pool_bytes);
+    pools.fold(EAL_BYTES, u64::saturating_add)
+}
+
+fn unknown_device(device: &str) -> Error {
+    Error::Port {
+        port: device.to_owned(),
+        reason: format!(
+            "neither a PCI address nor a virtual device. To receive from an interface of the \
+             kernel, give net_af_packet0,iface={device}; to give the whole port to DPDK, bind it \
+             with dpdk-devbind.py -b vfio-pci and give its PCI address (dpdk-devbind.py --status)"
+        ),
+    }
+}
+
+/// `0000:01:00.0` or `01:00.0`.
+pub(super) fn is_pci_address(name: &str) -> bool {
+    let hex = |part: &str, digits: usize| {
+        part.len() == digits && part.chars().all(|digit| digit.is_ascii_hexdigit())
+    };
+    let Some((slot, function)) = name.rsplit_once('.') else {
+        return false;
+    };
+    let parts: Vec<&str> = slot.split(':').collect();
+    let address = match parts.as_slice() {
+        [bus, device] => hex(bus, 2) && hex(device, 2),
+        [domain, bus, device] => hex(domain, 4) && hex(bus, 2) && hex(device, 2),
+        _ => false,
+    };
+    address && hex(function, 1)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const BARE: Machine = Machine {
+        cpu: 3,
+        huge_bytes: 0,
+    };
+
+    fn settings(devices: &[&str], eal_args: &[&str]) -> Settings {
+        Settings {
+            eal_args: eal_args.iter().map(ToString::to_string).collect(),
+            ports: devices.iter().copied().map(PortSettings::new).collect(),
+            ..Settings::default()
+        }
+    }
+
+    fn line(settings: &Settings, machine: Machine) -> String {
+        eal_arguments(settings, machine).unwrap().join(" ")
+    }
+
+    #[test]
+    fn a_virtual_device_without_huge_pages() {
+        let line = line(&settings(&["net_pcap0,rx_pcap=a.pcap"], &[]), BARE);
+        assert_eq!(
+            line,
+            "-l 3 --log-level=warning --no-huge -m 1024 --no-shconf --no-telemetry \
+             --vdev=net_pcap0,rx_pcap=a.pcap --no-pci"
+        );
+    }
+
+    #[test]
+    fn a_bound_port_with_huge_pages() {
+        let machine = Machine {
+            cpu: 0,
+            huge_bytes: 1 << 30,
+        };
+        let line = line(&settings(&["01:00.0"], &[]), machine);
+        assert_eq!(line, "-l 0 --log-level=warning --in-memory -a 01:00.0");
+    }
+
+    #[test]
+    fn what_the_user_gives_is_not_given_twice() {
+        let given = [
+            "-l0",
+            "-m",
+            "2048",
+            "--vdev=net_null0,size=64",
+            "--log-level",
+            "8",
+        ];
+        let line = line(&settings(&["net_null0"], &given), BARE);
+        assert_eq!(
+            line,
+            "--no-pci -l0 -m 2048 --vdev=net_null0,size=64 --log-level 8"
+        );
+    }
+
+    #[test]
+    fn a_kernel_interface_is_explained() {
+        let error = eal_arguments(&settings(&["enp1s0"], &[]), BARE).unwrap_err();
+        assert!(error.to_string().contains("net_af_packet0,iface=enp1s0"));
+    }
+
+    #[test]
+    fn addresses() {
+        for good in ["0000:01:00.0", "01:00.1", "ffff:3a:1f.7"] {
+            assert!(is_pci_address(good), "{good}");
+        }
+        for bad in [
+            "",
+            "net_null0",
+            "01:00",
+            "1:0.0",
+            "0000:01:00.0,x=1",
+            "a:b:c:d.0",
+        ] {
+            assert!(!is_pci_address(bad), "{bad}");
+        }
+    }
+}

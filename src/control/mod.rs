@@ -1,0 +1,92 @@
+//! The commands of the program: they set up, run and tear down the data path, and may block.
+
+pub mod extract;
+pub mod load;
+pub mod progress;
+pub mod protocols;
+pub mod read;
+pub mod rules;
+pub mod run;
+
+use std::process::ExitCode;
+
+/// Version, revision, and whether live capture is built in.
+pub const VERSION: &str = concat!(
+    env!("CARGO_PKG_VERSION"),
+    " (",
+    env!("WIRELYNX_REVISION"),
+    ")"
+);
+
+/// Why a command ended without doing what it was asked.
+#[derive(Debug, thiserror::Error)]
+pub enum Failure {
+    /// Wrong usage, configuration or rule: exit status 2.
+    #[error("{0}")]
+    Usage(String),
+    /// It failed while running: exit status 1.
+    #[error("{0}")]
+    Running(String),
+    /// Output could not be written: exit status 1.
+    #[error("output: {0}")]
+    Output(#[from] std::io::Error),
+}
+
+impl Failure {
+    /// Exit status of the program.
+    pub fn status(&self) -> ExitCode {
+        match self {
+            Self::Usage(_) => ExitCode::from(2),
+            Self::Running(_) | Self::Output(_) => ExitCode::from(1),
+        }
+    }
+
+    /// Did the reader of our output go away?
+    pub fn is_broken_pipe(&self) -> bool {
+        matches!(self, Self::Output(error) if error.kind() == std::io::ErrorKind::BrokenPipe)
+    }
+}
+
+impl From<crate::config::Error> for Failure {
+    fn from(error: crate::config::Error) -> Self {
+        Self::Usage(error.to_string())
+    }
+}
+
+impl From<crate::capture::Error> for Failure {
+    fn from(error: crate::capture::Error) -> Self {
+        Self::Running(error.to_string())
+    }
+}
+
+/// Send log lines to standard error; `WIRELYNX_LOG` sets what is shown (`info`, `debug`, ...).
+pub fn start_logging() {
+    let filter = tracing_subscriber::EnvFilter::try_from_env("WIRELYNX_LOG")
+        .unwrap_or_else(|_| tracing_subscriber::EnvFilter::new("info"));
+    tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_writer(std::io::stderr)
+        .with_target(false)
+        .init();
+}
+
+/// A secret for the hash tables of this run: nobody who sends packets knows it.
+pub fn seed() -> u128 {
+    use std::hash::{BuildHasher, RandomState};
+    let half = || u128::from(RandomState::new().hash_one(std::time::SystemTime::now()));
+    half() << 64 | half()
+}
+
+/// A file to write, or standard output for `-`.
+///
+/// # Errors
+/// It cannot be created.
+pub fn create(path: &str) -> Result<Box<dyn std::io::Write + Send>, Failure> {
+    if path == "-" {
+        return Ok(Box::new(std::io::stdout()));
+    }
+    match std::fs::File::create(path) {
+        Ok(file) => Ok(Box::new(file)),
+        Err(error) => Err(Failure::Running(format!("{path}: {error}"))),
+    }
+}

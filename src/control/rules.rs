@@ -1,0 +1,89 @@
+//! `wirelynx rules`: what rule files say, and what is wrong with them.
+
+use super::Failure;
+use crate::expr::Mode;
+use crate::rules::listing::{self, Listing};
+use std::io::{IsTerminal, Write};
+
+/// Rule files and folders to look at when none are named.
+const DEFAULT_PATH: &str = "rules";
+
+/// Flags and arguments.
+#[derive(Debug, clap::Args)]
+pub struct Options {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, clap::Subcommand)]
+enum Command {
+    /// Report every error of these files; exit status 2 when there is one
+    Check {
+        /// Rule files, or folders of them
+        #[arg(required = true)]
+        paths: Vec<String>,
+        /// Read them as the published engine does
+        #[arg(long, value_parser = ["mmt"])]
+        compat: Option<String>,
+    },
+    /// List the rules of these files
+    List {
+        /// Rule files, or folders of them [default: rules]
+        paths: Vec<String>,
+        /// Read them as the published engine does
+        #[arg(long, value_parser = ["mmt"])]
+        compat: Option<String>,
+    },
+    /// Show one rule: operators, delays, events, attributes
+    Show {
+        /// Its id
+        id: u16,
+        /// Rule files, or folders of them
+        #[arg(long = "rules", value_name = "PATH")]
+        paths: Vec<String>,
+        /// Read them as the published engine does
+        #[arg(long, value_parser = ["mmt"])]
+        compat: Option<String>,
+    },
+}
+
+/// Check, list or show.
+///
+/// # Errors
+/// A rule file has an error, a rule is unknown, or standard output is gone.
+pub fn execute(options: &Options) -> Result<(), Failure> {
+    let colour = std::io::stderr().is_terminal() && std::env::var_os("NO_COLOR").is_none();
+    let listing = match &options.command {
+        Command::Check { paths, compat } => listing::check(paths, mode(compat), colour),
+        Command::List { paths, compat } => listing::list(&or_default(paths), mode(compat), colour),
+        Command::Show { id, paths, compat } => {
+            listing::show(*id, &or_default(paths), mode(compat), colour)
+        }
+    };
+    print(&listing)
+}
+
+fn print(listing: &Listing) -> Result<(), Failure> {
+    eprint!("{}", listing.findings);
+    std::io::stdout().write_all(listing.text.as_bytes())?;
+    match listing.status {
+        0 => Ok(()),
+        _ => Err(Failure::Usage("see the errors above".to_owned())),
+    }
+}
+
+fn mode(compat: &Option<String>) -> Mode {
+    if compat.is_some() {
+        Mode::Compat
+    } else {
+        Mode::Standard
+    }
+}
+
+fn or_default(paths: &[String]) -> Vec<String> {
+    if paths.is_empty() {
+        vec![DEFAULT_PATH.to_owned()]
+    } else {
+        paths.to_vec()
+    }
+}

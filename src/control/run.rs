@@ -1,0 +1,265 @@
+//! `wirelynx run`: the appliance on live ports.
+
+use super::Failure;
+use std::path::PathBuf;
+
+/// Shown under `--help`.
+pub const EXAMPLES: &str = "Examples:
+  wirelynx run -c /etc/wirelynx/wirelynx.toml
+  wirelynx run -X capture.ports='[\"0000:3b:00.0\"]' -X rules.paths='[\"rules\"]'
+  wirelynx run -X capture.ports='[\"net_pcap0,rx_pcap=trace.pcap\"]' -X capture.idle_exit_seconds=2
+Every key is documented in docs/wirelynx.toml.";
+
+/// Flags.
+#[derive(Debug, clap::Args)]
+pub struct Options {
+    /// Configuration file
+    #[arg(short, long, value_name = "FILE")]
+    config: Option<PathBuf>,
+    /// Set one key over the configuration file; may be given several times
+    #[arg(short = 'X', long = "set", value_name = "KEY=VALUE")]
+    set: Vec<String>,
+}
+
+/// Run until SIGINT or SIGTERM, or until the configuration says so.
+///
+/// # Errors
+/// The configuration, a rule under `strict`, a port, or an output.
+pub fn execute(options: &Options) -> Result<(), Failure> {
+    let config = crate::config::Config::load(options.config.as_deref(), &options.set)?;
+    live::run(&config)
+}
+
+#[cfg(not(feature = "dpdk"))]
+mod live {
+    use super::Failure;
+
+    pub(super) fn run(_: &crate::config::Config) -> Result<(), Failure> {
+        Err(Failure::Usage(
+            "this program was built without live capture; build it with feature 'dpdk', or read \
+             capture files with 'wirelynx read'"
+                .to_owned(),
+        ))
+    }
+}
+
+#[cfg(feature = "dpdk")]
+mod live {
+    use super::Failure;
+    use crate::capture::dpdk::{self, DpdkCapture, Monitor, PortSettings};
+    use crate::capture::{Burst, Capture, Progress};
+    use crate::config::{self, Config};
+    use crate::control::read::conclude;
+    use crate::control::{create, load};
+    use crate::expr::Mode;
+    use crate::metrics::http::Server;
+    use crate::metrics::{Port, Snapshot, prometheus};
+    use crate::output::writer::{Queue, Sinks, WhenFull, Writer};
+    use crate::rules::joins::Limits;
+    use crate::worker::{Scope, Settings, Worker};
+    use signal_hook::consts::{SIGINT, SIGTERM};
+    use std::sync::atomic::{AtomicBool, Ordering};
+    use std::sync::{Arc, Mutex};
+    use std::time::Duration;
+
+    /// Rounds of the loop between two looks at anything but packets.
+    const HOUSEKEEPING_ROUNDS: u32 = 256;
+
+    /// What the loop shows to others, copied now and then.
+    type Shown = Arc<Mutex<Snapshot>>;
+
+    pub(super) fn run(config: &Config) -> Result<(), Failure> {
+        let stop = stop_on_signals()?;
+        let compat = config.rules.compat == "mmt";
+        let mode = if compat { Mode::Compat } else { Mode::Standard };
+        let lists = Some(config.rules.lists.as_str()).filter(|lists| !lists.is_empty());
+        let loaded = load::rules(&config.rules.paths, mode, lists, config.rules.strict)?;
+        tracing::info!(rules = loaded.rules.programs.len(), "rules loaded");
+        let settings = worker_settings(config, mode);
+        let mut worker = Worker::new(Arc::clone(&loaded.rules), &settings, Scope::Rules);
+        let (writer, queue) = Writer::start(sinks(config, &loaded.rules)?, WhenFull::Drop)?;
+
+        let started = dpdk::start(&capture_settings(config))?;
+        let (captures, monitor) = started.captures(1);
+        let Some(mut capture) = captures.into_iter().next() else {
+            return Err(Failure::Usage(
+                "capture.ports: name at least one port".to_owned(),
+            ));
+        };
+        let shown: Shown = Arc::new(Mutex::new(Snapshot {
+            rules: loaded.ids(),
+            files_skipped: loaded.files_skipped,
+            ..Snapshot::default()
+        }));
+        let monitor = Arc::new(monitor);
+        let server = serve(config, &shown, &monitor)?;
+
+        let result = follow(&mut capture, &mut worker, &queue, &stop, &shown);
+        worker.finish(&mut |event| queue.send(event));
+        publish(&capture, &mut worker, &queue, &shown, true);
+        if let Some(server) = server {
+            server.stop();
+        }
+        drop(queue);
+        writer.finish()?;
+        let mut snapshot = shown.lock().map(|shown| shown.clone()).unwrap_or_default();
+        snapshot.ports = ports(&monitor);
+        conclude(&snapshot, &loaded, true)?;
+        result
+    }
+
+    /// The loop: receive, process, and now and then look up.
+    fn follow(
+        capture: &mut DpdkCapture,
+        worker: &mut Worker,
+        queue: &Queue,
+        stop: &AtomicBool,
+        shown: &Shown,
+    ) -> Result<(), Failure> {
+        let _registration = capture.register_thread()?;
+        let mut rounds = 0;
+        loop {
+            let mut burst = Burst::new();
+            let received = capture.receive(&mut burst)?;
+            worker.burst(burst, &mut |event| queue.send(event));
+            rounds += 1;
+            if rounds == HOUSEKEEPING_ROUNDS {
+                rounds = 0;
+                if stop.load(Ordering::Relaxed) {
+                    return Ok(());
+                }
+                publish(capture, worker, queue, shown, false);
+            }
+            match received {
+                Progress::Frames => {}
+                Progress::Idle => {
+                    if rounds == 0
+                        && let Some(now) = capture.time()
+                    {
+                        worker.idle(now, &mut |event| queue.send(event));
+                    }
+                }
+                Progress::End => return Ok(()),
+            }
+        }
+    }
+
+    /// Copy the counters out, unless somebody is reading them right now; `last` waits for that.
+    fn publish(
+        capture: &DpdkCapture,
+        worker: &mut Worker,
+        queue: &Queue,
+        shown: &Shown,
+        last: bool,
+    ) {
+        let guard = if last {
+            shown.lock().ok()
+        } else {
+            shown.try_lock().ok()
+        };
+        if let Some(mut shown) = guard {
+            shown.workers.clear();
+            shown.workers.push(worker.counters());
+            shown.sources.clear();
+            shown.sources.push(capture.counters());
+            shown.events_dropped = queue.dropped();
+        }
+    }
+
+    fn serve(
+        config: &Config,
+        shown: &Shown,
+        monitor: &Arc<Monitor>,
+    ) -> Result<Option<Server>, Failure> {
+        if !config.metrics.enabled {
+            return Ok(None);
+        }
+        let address = config.metrics.address;
+        let (shown, monitor) = (Arc::clone(shown), Arc::clone(monitor));
+        let server = Server::start(address, move || {
+            let mut snapshot = shown.lock().map_err(|error| error.to_string())?.clone();
+            snapshot.ports = ports(&monitor);
+            prometheus::render(&snapshot).map_err(|error| error.to_string())
+        })
+        .map_err(|error| Failure::Usage(format!("metrics.address: {address}: {error}")))?;
+        tracing::info!("metrics on http://{}/metrics", server.address());
+        Ok(Some(server))
+    }
+
+    fn ports(monitor: &Monitor) -> Vec<Port> {
+        let port = |port: dpdk::PortCounters| Port {
+            name: port.device,
+            received: port.received,
+            bytes: port.bytes,
+            missed: port.missed,
+            no_buffer: port.no_mbuf,
+            errors: port.errors,
+        };
+        monitor.snapshot().ports.into_iter().map(port).collect()
+    }
+
+    /// The first SIGINT or SIGTERM asks the loop to stop; a second one ends the process at once.
+    fn stop_on_signals() -> Result<Arc<AtomicBool>, Failure> {
+        let stop = Arc::new(AtomicBool::new(false));
+        for signal in [SIGINT, SIGTERM] {
+            signal_hook::flag::register_conditional_shutdown(signal, 1, Arc::clone(&stop))?;
+            signal_hook::flag::register(signal, Arc::clone(&stop))?;
+        }
+        Ok(stop)
+    }
+
+    fn sinks(config: &Config, rules: &Arc<crate::rules::RuleSet>) -> Result<Sinks, Failure> {
+        let file = |path: &String| match path.is_empty() {
+            true => Ok(None),
+            false => create(path).map(Some),
+        };
+        Ok(Sinks {
+            alerts: file(&config.output.alerts)?,
+            format: config.output.alert_format.parse().map_err(Failure::Usage)?,
+            flows: file(&config.output.flows)?,
+            rules: Arc::clone(rules),
+        })
+    }
+
+    fn worker_settings(config: &Config, mode: Mode) -> Settings {
+        let limits = &config.limits;
+        let mut settings = Settings {
+            flows: config.flows.clone(),
+            instances: Some(Limits {
+                per_rule: limits.instances_per_rule,
+                total: limits.instances_total,
+            }),
+            seed: crate::control::seed(),
+            http_compat: mode == Mode::Compat,
+            ..Settings::default()
+        };
+        settings.fragments.datagrams_max = limits.datagrams;
+        settings.applications.flows_max = limits.streams;
+        settings
+    }
+
+    fn capture_settings(config: &Config) -> dpdk::Settings {
+        let config::Capture {
+            queues,
+            descriptors,
+            promiscuous,
+            ..
+        } = config.capture;
+        let port = |device: &String| PortSettings {
+            queues,
+            descriptors,
+            promiscuous,
+            ..PortSettings::new(device)
+        };
+        let capture = &config.capture;
+        let seconds = |seconds: u64| Some(Duration::from_secs(seconds)).filter(|_| seconds > 0);
+        dpdk::Settings {
+            eal_args: capture.eal.clone(),
+            ports: capture.ports.iter().map(port).collect(),
+            link_wait: Duration::from_secs(capture.link_wait_seconds),
+            idle_exit: seconds(capture.idle_exit_seconds),
+            packets_max: Some(capture.packets_max).filter(|max| *max > 0),
+            ..dpdk::Settings::default()
+        }
+    }
+}

@@ -1,0 +1,216 @@
+//! Numbers out: what a worker counts, the account over it, and their Prometheus form.
+
+pub mod http;
+pub mod prometheus;
+
+use crate::dissect::application::stream;
+use crate::flow::{self, fragments, reassembly};
+use crate::packet::{DropReason, Frame, Stop, Timestamp};
+use crate::rules::joins;
+
+/// Everything one worker counts. Written by its worker alone; others read copies.
+#[derive(Debug, Default, Clone)]
+pub struct Counters {
+    /// Frames taken in.
+    pub received: u64,
+    /// Their captured bytes.
+    pub bytes: u64,
+    /// Frames that went through every stage.
+    pub passed: u64,
+    /// Frames that did not, by reason.
+    pub dropped: [u64; DropReason::ALL.len()],
+    /// Frames by how their dissection ended.
+    pub stops: [u64; Stop::ALL.len()],
+    /// Latest packet time.
+    pub latest: Timestamp,
+    /// Defragmentation.
+    pub fragments: fragments::Counters,
+    /// Flow table.
+    pub flows: flow::FlowCounters,
+    /// Applications.
+    pub applications: stream::Counters,
+    /// Stream reassembly.
+    pub reassembly: reassembly::Counters,
+    /// Rules, in load order.
+    pub rules: joins::Counters,
+}
+
+impl Counters {
+    /// Count a frame in; its number.
+    pub fn received(&mut self, frame: &Frame<'_>) -> u64 {
+        self.received += 1;
+        self.bytes += u64::try_from(frame.data.len()).unwrap_or(0);
+        self.latest = self.latest.max(frame.timestamp);
+        self.received
+    }
+
+    /// Count a frame out that is dropped.
+    pub fn dropped(&mut self, reason: DropReason) {
+        if let Some(count) = self.dropped.get_mut(reason as usize) {
+            *count += 1;
+        }
+    }
+
+    /// Count how a dissection ended.
+    pub fn stopped(&mut self, stop: Stop) {
+        if let Some(count) = self.stops.get_mut(stop as usize) {
+            *count += 1;
+        }
+    }
+}
+
+/// The balance of a run: nothing may be lost without a name.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Account {
+    /// Frames that the capture sources gave or could not give.
+    pub received: u64,
+    /// Frames that went through.
+    pub passed: u64,
+    /// Frames dropped, by reason.
+    pub dropped: [u64; DropReason::ALL.len()],
+}
+
+impl Account {
+    /// From what the sources and the workers counted.
+    pub fn new(sources: &[crate::capture::Counters], workers: &[Counters]) -> Self {
+        let mut dropped = [0; DropReason::ALL.len()];
+        let by_source = sources.iter().map(|source| &source.dropped);
+        for counts in by_source
+            .clone()
+            .chain(workers.iter().map(|worker| &worker.dropped))
+        {
+            for (total, count) in dropped.iter_mut().zip(counts) {
+                *total += count;
+            }
+        }
+        let lost: u64 = by_source.flatten().sum();
+        Self {
+            received: sources.iter().map(|source| source.received).sum::<u64>() + lost,
+            passed: workers.iter().map(|worker| worker.passed).sum(),
+            dropped,
+        }
+    }
+
+    /// `received = passed + sum of drops`?
+    pub fn balances(&self) -> bool {
+        self.received == self.passed + self.dropped.iter().sum::<u64>()
+    }
+}
+
+impl std::fmt::Display for Account {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "received {} = passed {}", self.received, self.passed)?;
+        for (reason, count) in DropReason::ALL.iter().zip(self.dropped) {
+            if count > 0 {
+                write!(f, " + dropped {count} ({})", reason.name())?;
+            }
+        }
+        write!(
+            f,
+            " ({})",
+            if self.balances() {
+                "balances"
+            } else {
+                "DOES NOT BALANCE"
+            }
+        )
+    }
+}
+
+/// Counters of one live port.
+#[derive(Debug, Default, Clone, PartialEq, Eq)]
+pub struct Port {
+    /// PCI address or name of the virtual device.
+    pub name: String,
+    /// Packets received.
+    pub received: u64,
+    /// Bytes received.
+    pub bytes: u64,
+    /// Packets the port had no room for.
+    pub missed: u64,
+    /// Packets for which no buffer was free.
+    pub no_buffer: u64,
+    /// Packets received in error.
+    pub errors: u64,
+}
+
+/// Everything there is to show at one moment.
+#[derive(Debug, Default, Clone)]
+pub struct Snapshot {
+    /// Of each worker.
+    pub workers: Vec<Counters>,
+    /// Of each capture source.
+    pub sources: Vec<crate::capture::Counters>,
+    /// Of each live port.
+    pub ports: Vec<Port>,
+    /// Ids of the rules that run, in load order.
+    pub rules: Vec<String>,
+    /// Rule files skipped because of an error.
+    pub files_skipped: u64,
+    /// Events lost before the writer.
+    pub events_dropped: u64,
+}
+
+impl Snapshot {
+    /// The balance at this moment.
+    pub fn account(&self) -> Account {
+        Account::new(&self.sources, &self.workers)
+    }
+}
+
+/// The counters as text for people: the account first, then what is not zero.
+pub fn statistics(snapshot: &Snapshot) -> String {
+    use std::fmt::Write;
+    let mut text = format!("account: {}\n", snapshot.account());
+    let mut group = |title: &str, counts: &[(String, u64)]| {
+        let some: Vec<String> = counts
+            .iter()
+            .filter(|(_, count)| *count > 0)
+            .map(|(name, count)| format!("{name} {count}"))
+            .collect();
+        if !some.is_empty() {
+            let _ = writeln!(text, "{title}: {}", some.join(", "));
+        }
+    };
+    let owned = |named: &[(&str, u64)]| -> Vec<(String, u64)> {
+        named
+            .iter()
+            .map(|(name, count)| ((*name).to_owned(), *count))
+            .collect()
+    };
+    for worker in &snapshot.workers {
+        let stops: Vec<(&str, u64)> = Stop::ALL
+            .iter()
+            .map(|stop| stop.name())
+            .zip(worker.stops)
+            .skip(1)
+            .collect();
+        group("dissection stopped", &owned(&stops));
+        group("fragments", &owned(&worker.fragments.named()));
+        let flows = [
+            ("created", worker.flows.created),
+            ("table full", worker.flows.table_full),
+        ];
+        group("flows", &owned(&flows));
+        group("flows ended", &owned(&worker.flows.ended_named()));
+        group("applications", &owned(&worker.applications.named()));
+        group("streams", &owned(&worker.reassembly.named()));
+        let by_rule = |counts: &[u64]| -> Vec<(String, u64)> {
+            snapshot
+                .rules
+                .iter()
+                .cloned()
+                .zip(counts.iter().copied())
+                .collect()
+        };
+        group("matches by rule", &by_rule(&worker.rules.matches));
+        group("alerts by rule", &by_rule(&worker.rules.alerts));
+        group("instances evicted by rule", &by_rule(&worker.rules.evicted));
+    }
+    group(
+        "rule files",
+        &[("skipped".to_owned(), snapshot.files_skipped)],
+    );
+    group("events", &[("dropped".to_owned(), snapshot.events_dropped)]);
+    text
+}

@@ -1,0 +1,289 @@
+//! Counters as Prometheus text: names and types per the naming conventions, labels of few values.
+
+use super::{Counters, Snapshot};
+use crate::packet::{DropReason, Stop};
+use prometheus::{Encoder, IntCounterVec, IntGaugeVec, Opts, Registry, TextEncoder};
+
+/// The text of one scrape.
+///
+/// # Errors
+/// The library refuses a name or a label: a fault of this table, which a test would show.
+pub fn render(snapshot: &Snapshot) -> Result<String, prometheus::Error> {
+    let families = Families {
+        registry: Registry::new(),
+    };
+    packets(&families, snapshot)?;
+    ports(&families, snapshot)?;
+    flows(&families, &snapshot.workers)?;
+    rules(&families, snapshot)?;
+    families.gauge(
+        "wirelynx_build_info",
+        "Version of the program; always 1",
+        &["version", "revision"],
+        &[(&[env!("CARGO_PKG_VERSION"), env!("WIRELYNX_REVISION")], 1)],
+    )?;
+    let mut text = Vec::new();
+    TextEncoder::new().encode(&families.registry.gather(), &mut text)?;
+    Ok(String::from_utf8_lossy(&text).into_owned())
+}
+
+struct Families {
+    registry: Registry,
+}
+
+type Samples<'a> = [(&'a [&'a str], u64)];
+
+impl Families {
+    fn counter(
+        &self,
+        name: &str,
+        help: &str,
+        labels: &[&str],
+        samples: &Samples<'_>,
+    ) -> Result<(), prometheus::Error> {
+        let family = IntCounterVec::new(Opts::new(name, help), labels)?;
+        for (values, count) in samples {
+            family.get_metric_with_label_values(values)?.inc_by(*count);
+        }
+        self.registry.register(Box::new(family))
+    }
+
+    fn gauge(
+        &self,
+        name: &str,
+        help: &str,
+        labels: &[&str],
+        samples: &Samples<'_>,
+    ) -> Result<(), prometheus::Error> {
+        let family = IntGaugeVec::new(Opts::new(name, help), labels)?;
+        for (values, number) in samples {
+            let number = i64::try_from(*number).unwrap_or(i64::MAX);
+            family.get_metric_with_label_values(values)?.set(number);
+        }
+        self.registry.register(Box::new(family))
+    }
+
+    /// A counter without labels.
+    fn count(&self, name: &str, help: &str, count: u64) -> Result<(), prometheus::Error> {
+        self.counter(name, help, &[], &[(&[], count)])
+    }
+
+    /// A counter by one label.
+    fn counts<'a>(
+        &self,
+        name: &str,
+        help: &str,
+        label: &str,
+        samples: impl IntoIterator<Item = (&'a str, u64)>,
+    ) -> Result<(), prometheus::Error> {
+        let family = IntCounterVec::new(Opts::new(name, help), &[label])?;
+        for (value, count) in samples {
+            family.get_metric_with_label_values(&[value])?.inc_by(count);
+        }
+        self.registry.register(Box::new(family))
+    }
+}
+
+fn packets(families: &Families, snapshot: &Snapshot) -> Result<(), prometheus::Error> {
+    let account = snapshot.account();
+    let sum = |of: fn(&Counters) -> u64| snapshot.workers.iter().map(of).sum::<u64>();
+    families.count(
+        "wirelynx_packets_received_total",
+        "Packets that the capture gave, or could not give",
+        account.received,
+    )?;
+    families.count(
+        "wirelynx_received_bytes_total",
+        "Captured bytes of the packets taken in",
+        sum(|worker| worker.bytes),
+    )?;
+    families.count(
+        "wirelynx_packets_passed_total",
+        "Packets that went through every stage",
+        account.passed,
+    )?;
+    let dropped = DropReason::ALL
+        .iter()
+        .map(|reason| reason.name())
+        .zip(account.dropped);
+    families.counts(
+        "wirelynx_packets_dropped_total",
+        "Packets that did not go through every stage, by reason",
+        "reason",
+        dropped,
+    )?;
+    let stops = Stop::ALL.iter().enumerate().skip(1).map(|(index, stop)| {
+        let count = |worker: &Counters| worker.stops.get(index).copied().unwrap_or(0);
+        (stop.name(), snapshot.workers.iter().map(count).sum())
+    });
+    families.counts(
+        "wirelynx_dissection_stops_total",
+        "Packets whose headers could not be read to their end, by reason",
+        "reason",
+        stops,
+    )?;
+    let fragments = named(&snapshot.workers, |worker| {
+        worker.fragments.named().to_vec()
+    });
+    families.counts(
+        "wirelynx_fragments_total",
+        "What became of IP fragments and datagrams",
+        "event",
+        fragments,
+    )?;
+    families.count(
+        "wirelynx_events_dropped_total",
+        "Alerts and flow records lost because the writer was too slow",
+        snapshot.events_dropped,
+    )
+}
+
+fn ports(families: &Families, snapshot: &Snapshot) -> Result<(), prometheus::Error> {
+    let all = [
+        (
+            "wirelynx_port_received_packets_total",
+            "Packets the port received",
+            0,
+        ),
+        (
+            "wirelynx_port_received_bytes_total",
+            "Bytes the port received",
+            1,
+        ),
+        (
+            "wirelynx_port_missed_packets_total",
+            "Packets the port had no room for",
+            2,
+        ),
+        (
+            "wirelynx_port_no_buffer_packets_total",
+            "Packets for which no buffer was free",
+            3,
+        ),
+        (
+            "wirelynx_port_error_packets_total",
+            "Packets the port received in error",
+            4,
+        ),
+    ];
+    for (name, help, index) in all {
+        let samples = snapshot.ports.iter().map(|port| {
+            let values = [
+                port.received,
+                port.bytes,
+                port.missed,
+                port.no_buffer,
+                port.errors,
+            ];
+            (port.name.as_str(), values.get(index).copied().unwrap_or(0))
+        });
+        families.counts(name, help, "port", samples)?;
+    }
+    Ok(())
+}
+
+fn flows(families: &Families, workers: &[Counters]) -> Result<(), prometheus::Error> {
+    let sum = |of: fn(&Counters) -> u64| workers.iter().map(of).sum::<u64>();
+    families.count(
+        "wirelynx_flows_created_total",
+        "Flows seen",
+        sum(|w| w.flows.created),
+    )?;
+    families.counts(
+        "wirelynx_flows_ended_total",
+        "Flows ended, by reason",
+        "reason",
+        named(workers, |worker| worker.flows.ended_named().to_vec()),
+    )?;
+    families.count(
+        "wirelynx_flow_table_full_packets_total",
+        "Packets that passed without a flow because the table was full",
+        sum(|worker| worker.flows.table_full),
+    )?;
+    families.gauge(
+        "wirelynx_flows",
+        "Flows in the table",
+        &[],
+        &[(&[], sum(|worker| worker.flows.active))],
+    )?;
+    families.counts(
+        "wirelynx_applications_total",
+        "What became of flows and messages in the application stage",
+        "event",
+        named(workers, |worker| worker.applications.named().to_vec()),
+    )?;
+    families.counts(
+        "wirelynx_streams_total",
+        "What became of segments in stream reassembly",
+        "event",
+        named(workers, |worker| worker.reassembly.named().to_vec()),
+    )
+}
+
+fn rules(families: &Families, snapshot: &Snapshot) -> Result<(), prometheus::Error> {
+    let by_rule = |of: fn(&Counters) -> &Vec<u64>| {
+        let ids = snapshot.rules.iter().map(String::as_str).enumerate();
+        let count = move |(index, id)| {
+            let counts = snapshot
+                .workers
+                .iter()
+                .filter_map(|worker| of(worker).get(index));
+            (id, counts.sum())
+        };
+        ids.map(count).collect::<Vec<(&str, u64)>>()
+    };
+    families.counts(
+        "wirelynx_rule_matches_total",
+        "Packets that could be an event of the rule",
+        "rule",
+        by_rule(|worker| &worker.rules.matches),
+    )?;
+    families.counts(
+        "wirelynx_alerts_total",
+        "Alerts of the rule",
+        "rule",
+        by_rule(|worker| &worker.rules.alerts),
+    )?;
+    families.counts(
+        "wirelynx_rule_instances_evicted_total",
+        "Attempts to match the rule given up because a bound was reached",
+        "rule",
+        by_rule(|worker| &worker.rules.evicted),
+    )?;
+    let live = snapshot
+        .workers
+        .iter()
+        .map(|worker| worker.rules.live)
+        .sum();
+    families.gauge(
+        "wirelynx_rule_instances",
+        "Open attempts of all rules",
+        &[],
+        &[(&[], live)],
+    )?;
+    let loaded = u64::try_from(snapshot.rules.len()).unwrap_or(u64::MAX);
+    families.gauge("wirelynx_rules", "Rules that run", &[], &[(&[], loaded)])?;
+    families.gauge(
+        "wirelynx_rule_files_skipped",
+        "Rule files that were not loaded because of an error",
+        &[],
+        &[(&[], snapshot.files_skipped)],
+    )
+}
+
+/// Sums of named counters over the workers, in the order of the first.
+fn named(
+    workers: &[Counters],
+    of: impl Fn(&Counters) -> Vec<(&'static str, u64)>,
+) -> Vec<(&'static str, u64)> {
+    let mut sums: Vec<(&'static str, u64)> = Vec::new();
+    for worker in workers {
+        for (index, (name, count)) in of(worker).into_iter().enumerate() {
+            match sums.get_mut(index) {
+                Some((_, sum)) => *sum += count,
+                None => sums.push((name, count)),
+            }
+        }
+    }
+    sums
+}

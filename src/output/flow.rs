@@ -1,0 +1,2 @@
+//! placeholder
+pub(crate) fn write(_: &mut String, _: &crate::flow::FlowRecord) {}

@@ -1,0 +1,446 @@
+//! One worker: one core, its receive queues, its flow table, its part of the rules.
+//!
+//! [`Worker::burst`] is the path of a packet, one call a stage. The worker owns all state of the path;
+//! what others read of it (counters) are copies.
+
+use crate::capture::Burst;
+use crate::dissect::application::http;
+use crate::dissect::application::stream::{self, Applications};
+use crate::dissect::attribute::{Message, Totals, Value, View};
+use crate::dissect::{self, Protocol, ProtocolSet};
+use crate::flow::fragments::{self, Fragments};
+use crate::flow::{self, FlowRecord, Flows};
+use crate::limits::BURST_MAX;
+use crate::metrics::Counters;
+use crate::output::Event;
+use crate::packet::{DropReason, Facts, FlowFacts, Frame, Stop, Timestamp};
+use crate::rules::guards::Filter;
+use crate::rules::joins::Limits;
+use crate::rules::{Engine, RuleSet};
+use std::cell::Cell;
+use std::sync::Arc;
+
+/// How often, in event time, idle flows and datagrams are looked for.
+const EXPIRY_INTERVAL_NS: u64 = 1_000_000_000;
+
+/// Bounds and time-outs of one worker.
+#[derive(Debug, Clone, Default)]
+pub struct Settings {
+    /// Of the flow table.
+    pub flows: flow::Settings,
+    /// Of defragmentation.
+    pub fragments: fragments::Settings,
+    /// Of stream reassembly and applications.
+    pub applications: stream::Settings,
+    /// Of rule instances.
+    pub instances: Option<Limits>,
+    /// Secrets of this run, for hash tables.
+    pub seed: u128,
+    /// Maintain the per-protocol totals although no rule asks for them.
+    pub totals: bool,
+    /// Read HTTP one segment at a time and with fixed spelling, as MMT does.
+    pub http_compat: bool,
+    /// Packets for which it does not hold are dropped after their headers are read.
+    pub filter: Option<Arc<Filter>>,
+}
+
+/// Takes what comes out of a worker.
+pub trait Sink {
+    /// An alert, or a flow that has ended.
+    fn event(&mut self, event: Event);
+
+    /// A packet with all its facts, before the rules look at it.
+    fn packet(&mut self, _: &View<'_>) {}
+}
+
+impl<F: FnMut(Event)> Sink for F {
+    fn event(&mut self, event: Event) {
+        self(event);
+    }
+}
+
+/// The stages that a worker runs; benchmarks leave some out.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Scope {
+    /// Headers and fragments.
+    Headers,
+    /// And flows.
+    Flows,
+    /// And reassembly and applications.
+    Applications,
+    /// And rules.
+    Rules,
+}
+
+/// See the module.
+#[derive(Debug)]
+pub struct Worker {
+    fragments: Fragments,
+    facts: Vec<Facts>,
+    scope: Scope,
+    filter: Option<Arc<Filter>>,
+    stages: Stages,
+}
+
+/// What works on whole packets, after defragmentation.
+#[derive(Debug)]
+struct Stages {
+    rules: Arc<RuleSet>,
+    engine: Engine,
+    flows: Flows,
+    applications: Applications,
+    values: Vec<Value<'static>>,
+    totals: Vec<Cell<Totals>>,
+    counts_totals: bool,
+    http_compat: bool,
+    counters: Counters,
+    now: Timestamp,
+    expiry_due: Timestamp,
+}
+
+impl Worker {
+    /// Takes its memory here, and none later for a packet.
+    pub fn new(rules: Arc<RuleSet>, settings: &Settings, scope: Scope) -> Self {
+        let seed = u64::try_from(settings.seed & u128::from(u64::MAX)).unwrap_or(0);
+        let limits = settings.instances.unwrap_or(Limits {
+            per_rule: 100_000,
+            total: 1_000_000,
+        });
+        Self {
+            fragments: Fragments::new(&settings.fragments),
+            facts: vec![Facts::new(); BURST_MAX],
+            scope,
+            filter: settings.filter.clone(),
+            stages: Stages {
+                engine: Engine::new(&rules, limits, seed),
+                flows: Flows::new(&settings.flows, settings.seed),
+                applications: Applications::new(&settings.applications),
+                values: Vec::with_capacity(rules.extraction.len()),
+                totals: vec![Cell::new(Totals::default()); Protocol::ALL.len()],
+                counts_totals: settings.totals || rules.extraction.uses_totals(),
+                http_compat: settings.http_compat,
+                counters: Counters::default(),
+                now: Timestamp::default(),
+                expiry_due: Timestamp::default(),
+                rules,
+            },
+        }
+    }
+
+    /// The path of a packet: walk a burst through every stage. Events come out in order.
+    pub fn burst(&mut self, mut frames: Burst<'_>, sink: &mut impl Sink) {
+        let Self {
+            fragments,
+            facts,
+            scope,
+            filter,
+            stages,
+        } = self;
+        let facts = stages.headers(&mut frames, facts, filter.as_deref());
+        if *scope >= Scope::Flows {
+            let frames = defragment(fragments, frames, facts);
+            stages.track(&frames, facts, sink);
+            if *scope >= Scope::Applications {
+                stages.parse(&frames, facts);
+            }
+            if *scope >= Scope::Rules {
+                stages.evaluate(&frames, facts, sink);
+            }
+        }
+        fragments.release();
+        stages.finish_burst(facts.len(), sink);
+    }
+
+    /// Nothing arrives, and time goes on: deadlines pass, idle flows end.
+    pub fn idle(&mut self, now: Timestamp, sink: &mut impl Sink) {
+        let stages = &mut self.stages;
+        stages.counters.latest = stages.counters.latest.max(now);
+        let mut emit = |alert| sink.event(Event::Alert(alert));
+        stages.engine.advance(&stages.rules, now, &mut emit);
+        self.fragments.expire(now);
+        stages.finish_burst(0, sink);
+    }
+
+    /// The input has ended: deadlines pass, flows end.
+    pub fn finish(&mut self, sink: &mut impl Sink) {
+        let stages = &mut self.stages;
+        stages
+            .engine
+            .finish(&stages.rules, &mut |alert| sink.event(Event::Alert(alert)));
+        let applications = &mut stages.applications;
+        stages
+            .flows
+            .drain(&mut |record| end_flow(applications, record, sink));
+    }
+
+    /// What was counted, as of now.
+    pub fn counters(&mut self) -> Counters {
+        let stages = &mut self.stages;
+        let mut counters = stages.counters.clone();
+        counters.fragments = self.fragments.counters();
+        counters.flows = *stages.flows.counters();
+        counters.applications = stages.applications.counters();
+        counters.reassembly = stages.applications.reassembly_counters();
+        counters.rules.clone_from(stages.engine.counters());
+        counters
+    }
+
+    /// Latest packet time: the watermark of this worker.
+    pub fn now(&self) -> Timestamp {
+        self.stages.now
+    }
+}
+
+/// Add fragments to their datagrams; a frame that completes one is replaced by the whole datagram.
+fn defragment<'a>(
+    fragments: &'a mut Fragments,
+    mut frames: Burst<'a>,
+    facts: &mut [Facts],
+) -> Burst<'a> {
+    if !facts.iter().any(|facts| facts.has(Facts::FRAGMENT)) {
+        return frames;
+    }
+    for (frame, facts) in frames.iter().zip(facts.iter_mut()) {
+        fragments.insert(frame, facts);
+    }
+    for (frame, facts) in frames.iter_mut().zip(facts.iter_mut()) {
+        if let Some(slot) = facts.datagram.checked_sub(1) {
+            let (data, wire_length) = fragments.datagram(slot);
+            *frame = Frame {
+                data,
+                wire_length,
+                ..*frame
+            };
+            let number = facts.number;
+            *facts = fragments.facts(slot);
+            facts.number = number;
+            dissect::headers(frame, facts);
+        }
+    }
+    frames
+}
+
+fn end_flow(applications: &mut Applications, record: &FlowRecord, sink: &mut impl Sink) {
+    applications.release_flow(record.application_slot);
+    sink.event(Event::Flow(Box::new(record.clone())));
+}
+
+impl Stages {
+    /// Read the headers of every frame. Frames of which nothing can be said, and those that the filter
+    /// does not let through, are dropped here.
+    fn headers<'f>(
+        &mut self,
+        frames: &mut Burst<'_>,
+        facts: &'f mut [Facts],
+        filter: Option<&Filter>,
+    ) -> &'f mut [Facts] {
+        let mut unknown = false;
+        for (frame, facts) in frames.iter().zip(facts.iter_mut()) {
+            facts.reset();
+            dissect::headers(frame, facts);
+            facts.number = self.counters.received(frame);
+            self.counters.stopped(facts.stop);
+            unknown |= facts.stop == Stop::UnknownLink;
+        }
+        if unknown || filter.is_some() {
+            self.drop_unwanted(frames, facts, filter);
+        }
+        facts.get_mut(..frames.len()).unwrap_or_default()
+    }
+
+    #[cold]
+    fn drop_unwanted(
+        &mut self,
+        frames: &mut Burst<'_>,
+        facts: &mut [Facts],
+        filter: Option<&Filter>,
+    ) {
+        let mut kept = 0;
+        for index in 0..frames.len() {
+            let (Some(frame), Some(known)) = (frames.get(index), facts.get(index)) else {
+                break;
+            };
+            let view = View {
+                frame,
+                facts: known,
+                message: None,
+                totals: &self.totals,
+            };
+            let reason = match known.stop {
+                Stop::UnknownLink => Some(DropReason::LinkType),
+                _ if filter.is_some_and(|filter| !filter.holds(&view)) => {
+                    Some(DropReason::Filtered)
+                }
+                _ => None,
+            };
+            match reason {
+                Some(reason) => self.counters.dropped(reason),
+                None => {
+                    facts.swap(kept, index);
+                    frames.swap(kept, index);
+                    kept += 1;
+                }
+            }
+        }
+        frames.truncate(kept);
+    }
+
+    /// Find or create the flow of every packet.
+    fn track(&mut self, frames: &[Frame<'_>], facts: &mut [Facts], sink: &mut impl Sink) {
+        let applications = &mut self.applications;
+        self.flows.track(frames, facts, &mut |record| {
+            end_flow(applications, record, sink)
+        });
+    }
+
+    /// Put streams in order and read application messages.
+    fn parse(&mut self, frames: &[Frame<'_>], facts: &mut [Facts]) {
+        for (index, (frame, facts)) in frames.iter().zip(facts.iter_mut()).enumerate() {
+            // The place of a flow that ended in this very burst may belong to another one by now.
+            let flow = self.flows.flow_mut(facts.flow.index);
+            if let Some(flow) = flow.filter(|flow| facts.flow.id != 0 && flow.id == facts.flow.id) {
+                self.applications
+                    .parse(index, frame, facts, &mut flow.application);
+            }
+        }
+    }
+
+    /// Evaluate the rules on every packet, and again on each further message that it completes.
+    fn evaluate(&mut self, frames: &[Frame<'_>], facts: &[Facts], sink: &mut impl Sink) {
+        let Self {
+            rules,
+            engine,
+            applications,
+            totals,
+            values,
+            http_compat,
+            ..
+        } = self;
+        let mut slots = renew(std::mem::take(values));
+        slots.resize(rules.extraction.len(), Value::Number(0));
+        for (index, (frame, facts)) in frames.iter().zip(facts).enumerate() {
+            if self.counts_totals {
+                count_totals(totals, frame, facts);
+            }
+            let messages = Messages {
+                applications,
+                index,
+                frame,
+                facts,
+                compat: *http_compat,
+            };
+            let mut view = View {
+                frame,
+                facts,
+                message: messages.first(),
+                totals,
+            };
+            sink.packet(&view);
+            engine.evaluate(rules, &view, &mut slots, &mut |alert| {
+                sink.event(Event::Alert(alert))
+            });
+            for message in messages.further() {
+                view.message = Some(message);
+                let mut emit = |alert| sink.event(Event::Alert(alert));
+                engine.evaluate_again(rules, &view, &mut slots, message.protocol, &mut emit);
+            }
+        }
+        *values = renew(slots);
+    }
+
+    /// Account for the burst; once a second of event time, end what has been idle.
+    fn finish_burst(&mut self, passed: usize, sink: &mut impl Sink) {
+        self.applications.end_burst();
+        self.counters.passed += u64::try_from(passed).unwrap_or(0);
+        self.now = self.now.max(self.counters.latest);
+        if self.now >= self.expiry_due {
+            self.expiry_due = Timestamp::from_nanos(self.now.nanos() + EXPIRY_INTERVAL_NS);
+            let applications = &mut self.applications;
+            self.flows
+                .expire(self.now, &mut |record| end_flow(applications, record, sink));
+        }
+    }
+}
+
+/// The application messages of one packet.
+struct Messages<'a, 'f> {
+    applications: &'a Applications,
+    index: usize,
+    frame: &'a Frame<'a>,
+    facts: &'f Facts,
+    compat: bool,
+}
+
+impl<'a> Messages<'a, '_> {
+    fn first(&self) -> Option<Message<'a>> {
+        if self.compat && self.facts.protocols.contains(Protocol::Http) {
+            let start = usize::from(self.facts.payload_offset);
+            let end = usize::try_from(self.facts.end).unwrap_or(usize::MAX);
+            let again = self.facts.flow.has(FlowFacts::RETRANSMISSION);
+            return http::compat_message(self.frame.data.get(start..end)?, again);
+        }
+        let reference = self.applications.messages_of(self.index).first()?;
+        Some(self.applications.message(reference, self.frame))
+    }
+
+    fn further(&self) -> impl Iterator<Item = Message<'a>> {
+        let count = if self.compat { 0 } else { usize::MAX };
+        let references = self
+            .applications
+            .messages_of(self.index)
+            .iter()
+            .skip(1)
+            .take(count);
+        references.map(|reference| self.applications.message(reference, self.frame))
+    }
+}
+
+/// The same allocation for values of another lifetime: collecting an emptied vector in place keeps it.
+fn renew<'b>(mut values: Vec<Value<'_>>) -> Vec<Value<'b>> {
+    values.clear();
+    values.into_iter().map(|_| Value::Number(0)).collect()
+}
+
+/// Add a packet to the running totals of each of its protocols, once for each.
+#[cold]
+fn count_totals(totals: &[Cell<Totals>], frame: &Frame<'_>, facts: &Facts) {
+    let mut seen = ProtocolSet::default();
+    add_total(totals, Protocol::Meta, 0, frame, facts);
+    for layer in facts.layers() {
+        if !seen.contains(layer.protocol) {
+            seen.insert(layer.protocol);
+            add_total(totals, layer.protocol, layer.offset, frame, facts);
+        }
+    }
+}
+
+fn add_total(
+    totals: &[Cell<Totals>],
+    protocol: Protocol,
+    offset: u16,
+    frame: &Frame<'_>,
+    facts: &Facts,
+) {
+    let Some(cell) = totals.get(protocol as usize) else {
+        return;
+    };
+    let mut total = cell.get();
+    let bytes = u64::from(frame.wire_length);
+    let now = frame.timestamp.micros();
+    if total.packets == 0 {
+        total.first_us = now;
+    }
+    total.last_us = now;
+    total.packets += 1;
+    total.bytes += bytes;
+    total.payload_bytes += bytes.saturating_sub(u64::from(offset));
+    let ip = matches!(protocol, Protocol::Ipv4 | Protocol::Ipv6);
+    if ip && (facts.has(Facts::FRAGMENT) || facts.has(Facts::REASSEMBLED)) {
+        total.fragments += 1;
+        total.fragment_bytes += bytes;
+    }
+    if ip && facts.flow.has(FlowFacts::NEW) {
+        total.sessions += 1;
+    }
+    cell.set(total);
+}
