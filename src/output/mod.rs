@@ -1,1 +1,4 @@
 //! Events out.
+
+pub mod flow;
+pub mod time;
