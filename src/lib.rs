@@ -10,6 +10,7 @@
 #![forbid(unsafe_code)]
 
 pub mod capture;
+pub mod diagnostic;
 pub mod dissect;
 pub mod expr;
 pub mod flow;

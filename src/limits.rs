@@ -36,6 +36,25 @@ pub const NESTING_MAX: usize = 64;
 /// Size of one rule file in bytes. The published ones have at most some kilobytes.
 pub const RULE_FILE_MAX: usize = 4 << 20;
 
+/// Bytes of one expression. The longest published one has 417 characters.
+pub const EXPRESSION_MAX: usize = 64 << 10;
+
+/// Properties of one rule file, as in MMT.
+pub const PROPERTIES_MAX: usize = 100_000;
+
+/// Rule files that one command line may name or find in folders.
+pub const RULE_FILES_MAX: usize = 100_000;
+
+/// Findings kept of one rule file. Nobody reads on after some hundred; a broken generator makes one
+/// for each line.
+pub const DIAGNOSTICS_MAX: usize = 1_000;
+
+/// Size of one list file in bytes: room for two million addresses.
+pub const LIST_FILE_MAX: u64 = 32 << 20;
+
+/// Lists loaded at the same time. Each is a name in some rule.
+pub const LISTS_MAX: usize = 1_024;
+
 /// Distinct attributes that all loaded rules together may use: the width of presence masks.
 pub const ATTRIBUTES_USED_MAX: usize = 256;
 
@@ -43,6 +62,46 @@ pub const ATTRIBUTES_USED_MAX: usize = 256;
 /// equality also compares the full length and a 64-bit hash of all bytes.
 pub const VALUE_BYTES_MAX: usize = 256;
 
+/// Farthest end of a fragment's payload: the last offset that the field can hold (8 * 8191) and the
+/// longest payload of one packet. Beyond [`DATAGRAM_LENGTH_MAX`] it is an attack, which rules must see.
+pub const FRAGMENT_END_MAX: usize = 8 * 8191 + DATAGRAM_LENGTH_MAX;
+
+/// Bytes of headers kept before a reassembled payload: link layer, tunnels and the IP header itself.
+/// Sixteen headers ([`LAYERS_MAX`]) of 64 bytes; real tunnels need 200.
+pub const FRAGMENT_HEADERS_MAX: usize = 1_024;
+
+/// Bytes of one block of the pools for stream bytes: one Ethernet segment with its payload.
+pub const BLOCK_BYTES: usize = 2_048;
+
+/// Blocks of out-of-order bytes that one direction of a flow may hold (256 KiB): a usual window.
+/// Without it one flow with a hole in front would take the pool of all others.
+pub const BLOCKS_PER_SIDE_MAX: u16 = 128;
+
+/// Bytes of one HTTP header block. Servers take 8 to 64 KiB; what is beyond could hide nothing that
+/// they act on.
+pub const HTTP_HEAD_BYTES_MAX: usize = 65_536;
+
+/// Lines of one HTTP header block, as MMT bounds it.
+pub const HTTP_HEAD_LINES_MAX: u16 = 200;
+
+/// Bytes of one line of a chunked HTTP body (the size and its extensions).
+pub const HTTP_CHUNK_LINE_MAX: u16 = 4_096;
+
+/// Bytes of one FTP command or reply, continuation lines included.
+pub const FTP_MESSAGE_MAX: usize = 8_192;
+
+/// Stream bytes looked at, per direction, to name the application of a flow: the request line of
+/// HTTP is the longest thing looked for.
+pub const DETECT_BYTES_MAX: usize = 8_192;
+
+/// Application messages of one packet that rules see. A 64 KiB packet of pipelined requests holds
+/// thousands; the others are counted.
+pub const MESSAGES_PER_PACKET_MAX: usize = 8;
+
+/// Bytes for messages of one burst that are not in one piece in their frame.
+pub const MESSAGE_ARENA_BYTES: usize = 4 << 20;
+
+const _: () = assert!(MESSAGE_ARENA_BYTES >= BURST_MAX * HTTP_HEAD_BYTES_MAX);
 const _: () = assert!(BURST_MAX.is_power_of_two());
 const _: () = assert!(EVENTS_MAX < 64);
 const _: () = assert!(DATAGRAM_LENGTH_MAX < FRAME_LENGTH_MAX);

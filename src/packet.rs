@@ -286,8 +286,13 @@ pub struct Facts {
     pub payload_announced: u32,
     /// Slot of the reassembled datagram that replaces the frame, plus 1; 0 when none.
     pub datagram: u16,
+    /// With [`Facts::REASSEMBLED`]: offset of the IP header whose fragments were put together. Lengths
+    /// and fragment fields of the headers up to it tell of the last fragment, not of this frame.
+    pub whole_offset: u16,
     /// Protocols present in this packet, applications included.
     pub protocols: ProtocolSet,
+    /// Packet number on its worker, from 1 in order of arrival.
+    pub number: u64,
     /// Filled in by the flow stage.
     pub flow: FlowFacts,
 }
@@ -324,7 +329,9 @@ impl Facts {
             end: 0,
             payload_announced: 0,
             datagram: 0,
+            whole_offset: 0,
             protocols: ProtocolSet::META,
+            number: 0,
             flow: FlowFacts {
                 id: 0,
                 index: 0,
@@ -396,6 +403,11 @@ impl Facts {
             .iter()
             .find(|layer| layer.protocol == protocol)
             .map(|layer| usize::from(layer.offset))
+    }
+
+    /// Is the header at `offset` at or before the IP header of a datagram put together from fragments?
+    pub const fn is_whole(&self, offset: u16) -> bool {
+        self.has(Self::REASSEMBLED) && offset <= self.whole_offset
     }
 
     /// Is this flag set?

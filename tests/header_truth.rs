@@ -483,7 +483,6 @@ fn compare_packet(place: &Place<'_>, packet: &Packet, columns: &[&str], findings
     let view = View {
         frame: &frame,
         facts: &facts,
-        number: 1,
         message: None,
         totals: &[],
     };

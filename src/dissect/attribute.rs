@@ -5,6 +5,7 @@
 
 use super::{Protocol, cursor::Cursor};
 use crate::packet::{Facts, Frame, Layer};
+use std::cell::Cell;
 
 /// MMT's data types, with MMT's numbers. The type decides how a value is compared and printed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -229,12 +230,10 @@ pub struct View<'a> {
     pub frame: &'a Frame<'a>,
     /// What the earlier stages found.
     pub facts: &'a Facts,
-    /// Packet number, from 1 in order of arrival.
-    pub number: u64,
     /// The application message this packet completes, if any.
     pub message: Option<Message<'a>>,
     /// Running totals, indexed by `Protocol as usize`; all zero unless asked for at start.
-    pub totals: &'a [Totals],
+    pub totals: &'a [Cell<Totals>],
 }
 
 impl<'a> View<'a> {
@@ -247,7 +246,7 @@ impl<'a> View<'a> {
     pub fn totals_of(&self, protocol: Protocol) -> Totals {
         self.totals
             .get(protocol as usize)
-            .copied()
+            .map(Cell::get)
             .unwrap_or_default()
     }
 

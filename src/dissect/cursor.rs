@@ -9,6 +9,7 @@ pub struct Cursor<'a> {
     offset: usize,
     /// Where the frame ended on the wire, which may be behind the captured bytes.
     wire_end: usize,
+    whole: bool,
 }
 
 impl<'a> Cursor<'a> {
@@ -18,6 +19,7 @@ impl<'a> Cursor<'a> {
             frame,
             offset: 0,
             wire_end: frame.len(),
+            whole: false,
         }
     }
 
@@ -36,6 +38,17 @@ impl<'a> Cursor<'a> {
             offset: offset.min(frame.len()),
             ..Self::new(frame)
         }
+    }
+
+    /// Mark the header here as one whose lengths and fragment fields are those of the last fragment
+    /// of a reassembled datagram ([`crate::packet::Facts::is_whole`]).
+    pub const fn set_whole(&mut self, whole: bool) {
+        self.whole = whole;
+    }
+
+    /// Is the header here such a header? Then its packet reaches to the end of the frame.
+    pub const fn is_whole(&self) -> bool {
+        self.whole
     }
 
     /// Offset of the next byte in the frame.
@@ -96,8 +109,11 @@ impl<'a> Cursor<'a> {
     }
 
     /// Let the frame end `length` bytes from here, when it is longer than that: what a length field of
-    /// a header says about trailing padding.
+    /// a header says about trailing padding. Does nothing while [`Cursor::is_whole`].
     pub fn limit(&mut self, length: usize) {
+        if self.whole {
+            return;
+        }
         let end = self.offset.saturating_add(length);
         self.wire_end = self.wire_end.min(end);
         self.frame = self.frame.get(..end).unwrap_or(self.frame);
@@ -129,6 +145,9 @@ mod tests {
         cursor.limit(100);
         assert_eq!(cursor.rest(), &[2, 3]);
         assert_eq!(cursor.announced(), 2);
+        cursor.set_whole(true);
+        cursor.limit(1);
+        assert_eq!(cursor.rest(), &[2, 3]);
     }
 
     #[test]

@@ -135,5 +135,5 @@ fn source_id<'a>(view: &View<'a>, _: usize) -> Option<Value<'a>> {
 }
 
 fn packet_index<'a>(view: &View<'a>, _: usize) -> Option<Value<'a>> {
-    Some(Value::Number(view.number))
+    Some(Value::Number(view.facts.number))
 }

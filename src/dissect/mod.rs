@@ -28,6 +28,7 @@ macro_rules! protocols {
         /// Protocols with flow state, read after the flow lookup.
         pub mod application {
             $(pub mod $application_module;)*
+            pub mod detect;
             pub mod stream;
         }
 
@@ -87,6 +88,8 @@ protocols! {
         Sctp = sctp,
     }
     application {
+        Http = http,
+        Ftp = ftp,
     }
 }
 
@@ -290,7 +293,8 @@ impl Next {
     }
 }
 
-/// Walk the headers of `frame` and note them in `facts` (which must be fresh).
+/// Walk the headers of `frame` and note them in `facts` (which must be fresh, or those that
+/// `flow::fragments` gives for a reassembled datagram).
 ///
 /// Never fails: what cannot be read ends the walk, and `facts.stop` says why.
 pub fn headers(frame: &Frame<'_>, facts: &mut Facts) {
@@ -330,6 +334,7 @@ fn walk(mut protocol: Protocol, cursor: &mut Cursor<'_>, facts: &mut Facts) -> S
         if !facts.push(protocol, offset) {
             return Stop::TooManyLayers;
         }
+        cursor.set_whole(facts.is_whole(offset));
         let next = match dissect(cursor, facts) {
             Ok(next) => next,
             Err(stop) => {

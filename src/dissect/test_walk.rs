@@ -57,7 +57,6 @@ impl<'a> Walked<'a> {
         View {
             frame: &self.frame,
             facts: &self.facts,
-            number: 1,
             message: None,
             totals: &[],
         }

@@ -105,7 +105,6 @@ fn view<'a>(frame: &'a Frame<'a>, facts: &'a Facts) -> View<'a> {
     View {
         frame,
         facts,
-        number: 1,
         message: None,
         totals: &[],
     }

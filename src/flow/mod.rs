@@ -5,6 +5,10 @@
 //! and not one after the other: keys and hashes, then one word of every bucket, then one of every
 //! flow, then the work. All memory is taken at start, and all time is that of the packets.
 
+pub mod blocks;
+pub mod fragments;
+pub mod reassembly;
+
 mod community_id;
 mod expiry;
 mod key;
@@ -21,7 +25,7 @@ pub use community_id::community_id;
 pub use key::Key;
 pub use record::{EndReason, FlowRecord, TcpRecord};
 pub use settings::Settings;
-pub use state::{ApplicationState, Counters, Flow};
+pub use state::{Counters, Flow};
 pub use tcp::{HISTORY_MAX, RoundTrips, TcpCounters};
 
 use crate::limits::BURST_MAX;
@@ -269,14 +273,17 @@ impl Flows {
         if !syn || seen.protocol != protocol::TCP {
             return None;
         }
-        // A connection may use the ports of one that has closed; only a repeated SYN is the old one.
-        let closed = |end: End| matches!(end, End::Closed | End::Reset);
+        // A SYN after a RST is another attempt. One after a FIN is another connection with the same
+        // ports, unless it is the old SYN once more.
         let ends = Ends(hot.state);
-        if !closed(ends.of(0)) && !closed(ends.of(1)) {
-            return None;
-        }
-        let initial = self.flow(index)?.tcp.initial(hot.direction(seen));
-        (initial != seen.sequence).then(|| match Self::reason(hot) {
+        let over = if ends.either(End::Reset) {
+            true
+        } else if ends.either(End::Closed) {
+            self.flow(index)?.tcp.initial(hot.direction(seen)) != seen.sequence
+        } else {
+            false
+        };
+        over.then(|| match Self::reason(hot) {
             EndReason::Idle => EndReason::Closed,
             reason => reason,
         })

@@ -3,7 +3,7 @@
 use super::key::protocol;
 use super::state::{Counters, Flow, Hot, bit};
 use super::tcp::{Ends, HISTORY_MAX, TcpCounters, state_name};
-use crate::dissect::Protocol;
+use crate::dissect::application::detect::Application;
 use crate::packet::{Direction, Timestamp};
 use arrayvec::ArrayString;
 use std::net::IpAddr;
@@ -74,9 +74,9 @@ pub struct FlowRecord {
     /// TCP only.
     pub tcp: Option<TcpRecord>,
     /// The application, if it became known.
-    pub application: Option<Protocol>,
+    pub application: Application,
     /// What the application stage keeps for this flow, to be released;
-    /// [`super::ApplicationState::NO_SLOT`] when nothing.
+    /// [`crate::dissect::application::stream::ApplicationState::NO_SLOT`] when nothing.
     pub application_slot: u32,
 }
 
@@ -117,7 +117,7 @@ impl FlowRecord {
                 counters: [Direction::Originator, Direction::Responder]
                     .map(|side| flow.tcp.counters(side)),
             }),
-            application: flow.application.protocol,
+            application: flow.application.application,
             application_slot: flow.application.slot,
         }
     }

@@ -4,7 +4,7 @@ use super::key::Key;
 use super::observation::Observation;
 use super::settings::Class;
 use super::tcp::Tcp;
-use crate::dissect::Protocol;
+use crate::dissect::application::stream::ApplicationState;
 use crate::packet::{Direction, Timestamp};
 
 /// The two cache lines of a flow that every packet reads and writes.
@@ -300,33 +300,6 @@ impl Totals {
     fn note_ttl(&mut self, ttl: u8, first: bool) {
         self.ttl_max = self.ttl_max.max(ttl);
         self.ttl_min = if first { ttl } else { self.ttl_min.min(ttl) };
-    }
-}
-
-/// What the application stage keeps with a flow.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct ApplicationState {
-    /// The application, once it is known.
-    pub protocol: Option<Protocol>,
-    /// Slot of its parser in the application stage's own store; [`ApplicationState::NO_SLOT`] when it
-    /// has none. A record gives it back to the owner.
-    pub slot: u32,
-    /// How far the classification got, in the application stage's own numbers.
-    pub phase: u8,
-}
-
-impl ApplicationState {
-    /// No parser is at work on the flow.
-    pub const NO_SLOT: u32 = u32::MAX;
-}
-
-impl Default for ApplicationState {
-    fn default() -> Self {
-        Self {
-            protocol: None,
-            slot: Self::NO_SLOT,
-            phase: 0,
-        }
     }
 }
 

@@ -80,7 +80,7 @@ impl Ends {
         }
     }
 
-    const fn either(self, wanted: End) -> bool {
+    pub(super) const fn either(self, wanted: End) -> bool {
         self.of(0) as u8 == wanted as u8 || self.of(1) as u8 == wanted as u8
     }
 }

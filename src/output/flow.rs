@@ -1,6 +1,7 @@
 //! Flow records as JSON, one object a line. `docs/flow.schema.json` describes it.
 
-use super::time::write_iso8601;
+use super::time::Iso8601;
+use crate::dissect::application::detect::Application;
 use crate::flow::{Counters, FlowRecord, TcpCounters, TcpRecord, community_id};
 use crate::packet::{Direction, Facts, Timestamp};
 use std::io::{self, Write};
@@ -33,8 +34,8 @@ pub fn write_json(out: &mut impl Write, record: &FlowRecord, seed: u16) -> io::R
     if record.vlan != Facts::NO_VLAN {
         write!(out, ",\"vlan\":{}", record.vlan)?;
     }
-    if let Some(application) = record.application {
-        write!(out, ",\"app_proto\":\"{}\"", application.name())?;
+    if record.application != Application::Unknown {
+        write!(out, ",\"app_proto\":\"{}\"", record.application.name())?;
     }
     flow(out, record)?;
     if let Some(tcp) = &record.tcp {
@@ -124,9 +125,7 @@ fn tcp_direction(out: &mut impl Write, flags: u8, counters: &TcpCounters) -> io:
 }
 
 fn time(out: &mut impl Write, time: Timestamp) -> io::Result<()> {
-    out.write_all(b"\"")?;
-    write_iso8601(out, time)?;
-    out.write_all(b"\"")
+    write!(out, "\"{}\"", Iso8601(time))
 }
 
 const fn name(side: Direction) -> &'static str {
@@ -160,7 +159,8 @@ const fn protocol_name(number: u8) -> Option<&'static str> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::flow::{ApplicationState, EndReason};
+    use crate::dissect::application::stream::ApplicationState;
+    use crate::flow::EndReason;
     use serde_json::Value;
 
     const SCHEMA: &str = include_str!("../../docs/flow.schema.json");
@@ -194,7 +194,7 @@ mod tests {
                 client_rtt_us: 0,
                 counters: [TcpCounters::default(); 2],
             }),
-            application: None,
+            application: Application::Http,
             application_slot: ApplicationState::NO_SLOT,
         }
     }

@@ -108,3 +108,16 @@ pub struct Window {
     /// Greatest number of packets from context to trigger; 0 when not given.
     pub counter_max: u64,
 }
+
+impl Operator {
+    /// Its name in rule files.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Then => "THEN",
+            Self::Before => "BEFORE",
+            Self::And => "AND",
+            Self::Or => "OR",
+            Self::Not => "NOT",
+        }
+    }
+}

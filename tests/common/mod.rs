@@ -1,12 +1,13 @@
-//! What tests of the whole share.
+//! What the tests of the whole share.
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
-/// The folder of published captures: `WIRELYNX_CAPTURES`, or `../shared/captures` beside the
-/// repository. `None` when it is not there, which on CI is a failure.
+/// Folder of the captures that tests read: `WIRELYNX_CAPTURES`, or `shared/captures` beside the
+/// package. They are not part of the repository; `None` when they are not there, which under `CI` is
+/// a failure.
 pub(crate) fn captures() -> Option<PathBuf> {
     let folder = std::env::var_os("WIRELYNX_CAPTURES").map_or_else(
-        || Path::new(env!("CARGO_MANIFEST_DIR")).join("../shared/captures"),
+        || PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../shared/captures"),
         PathBuf::from,
     );
     if folder.join("MANIFEST.tsv").is_file() {
@@ -17,5 +18,6 @@ pub(crate) fn captures() -> Option<PathBuf> {
         "no captures in {}: set WIRELYNX_CAPTURES",
         folder.display()
     );
+    eprintln!("NO CAPTURES in {}: set WIRELYNX_CAPTURES", folder.display());
     None
 }

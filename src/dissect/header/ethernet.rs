@@ -15,11 +15,11 @@ pub(in crate::dissect) const DEFINITION: Definition = Definition {
     name: "ethernet",
     title: "Ethernet II and IEEE 802.3",
     dissect: Some(dissect),
-    // Besides the link: transparent bridging, frames inside GRE, NVGRE and Geneve; and frames inside
-    // IPv6 with segment routing (RFC 8986, 10.1).
     bindings: &[
         Binding::Link(LinkType::ETHERNET),
+        // Transparent Ethernet bridging: frames inside GRE, NVGRE and Geneve.
         Binding::EtherType(0x6558),
+        // Frames directly inside IP: segment routing (RFC 8986, section 10.1).
         Binding::IpProtocol(143),
     ],
     attributes: &[

@@ -98,7 +98,9 @@ fn dissect(cursor: &mut Cursor<'_>, facts: &mut Facts) -> Result<Next, Stop> {
     cursor.skip(options)?;
     facts.begin_ip(4, protocol, start);
     facts.transport_offset = u16::try_from(cursor.offset()).unwrap_or(u16::MAX);
-    if u16::from_be_bytes([f0, f1]) & (MORE_FRAGMENTS | OFFSET_MASK) != 0 {
+    // In a reassembled datagram these are the fields of its last fragment.
+    let fragment = u16::from_be_bytes([f0, f1]) & (MORE_FRAGMENTS | OFFSET_MASK) != 0;
+    if fragment && !cursor.is_whole() {
         // What follows may be the middle of a segment. Its headers are read when the datagram is
         // whole; even those of a first fragment, which may stop short of its ports.
         facts.flags |= Facts::FRAGMENT;

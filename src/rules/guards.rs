@@ -1,0 +1,214 @@
+//! Which events of which rules one packet may be: the half of evaluation that looks at a packet alone.
+//!
+//! Attributes are extracted at most once per packet and only when an event that is still possible
+//! needs them. An event is possible while its protocols are all there, then while its mandatory
+//! attributes are, then while each of its conditions holds.
+
+use super::program::{Event, Slot};
+use crate::dissect::Protocol;
+use crate::dissect::attribute::{AttributeId, Type, Value, View};
+use crate::dissect::header::tcp::mmt_padding_heuristic;
+use crate::expr::Mode;
+use crate::expr::evaluate::{Scalar, Source, Text};
+use crate::limits::ATTRIBUTES_USED_MAX;
+
+/// A set of slots.
+#[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
+struct Mask([u64; ATTRIBUTES_USED_MAX / 64]);
+
+impl Mask {
+    fn has(&self, slot: Slot) -> bool {
+        let word = self.0.get(usize::from(slot / 64)).copied().unwrap_or(0);
+        word & 1 << (slot % 64) != 0
+    }
+
+    fn set(&mut self, slot: Slot) {
+        if let Some(word) = self.0.get_mut(usize::from(slot / 64)) {
+            *word |= 1 << (slot % 64);
+        }
+    }
+}
+
+/// When MMT does not see an attribute that the packet has.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Quirk {
+    None,
+    /// Zero-length values do not count.
+    Empty,
+    /// TCP flags do not count when 0.
+    Zero,
+    /// See [`mmt_padding_heuristic`].
+    Padding,
+    /// Pointers are not carried, but for a few.
+    Never,
+}
+
+/// The attributes that the loaded rules use, and how to read them.
+#[derive(Debug)]
+pub struct Extraction {
+    ids: Vec<AttributeId>,
+    quirks: Vec<Quirk>,
+}
+
+impl Extraction {
+    /// For these attributes, by slot.
+    pub fn new(ids: Vec<AttributeId>, mode: Mode) -> Self {
+        let quirk = |id: &AttributeId| match mode {
+            Mode::Standard => Quirk::None,
+            Mode::Compat => quirk_of(*id),
+        };
+        let quirks = ids.iter().map(quirk).collect();
+        Self { ids, quirks }
+    }
+
+    /// Number of slots.
+    pub fn len(&self) -> usize {
+        self.ids.len()
+    }
+
+    /// Does no rule use any attribute?
+    pub fn is_empty(&self) -> bool {
+        self.ids.is_empty()
+    }
+
+    /// Is any attribute of this protocol's running totals used?
+    pub fn uses_totals(&self) -> bool {
+        self.ids.iter().any(|id| {
+            let name = id.attribute().map_or("", |attribute| attribute.name);
+            id.is_generic() || name.contains("_count") || name.contains("_volume")
+        })
+    }
+
+    fn read<'b>(&self, slot: Slot, view: &View<'b>) -> Option<Value<'b>> {
+        let id = *self.ids.get(usize::from(slot))?;
+        let value = view.extract(id)?;
+        let quirk = self
+            .quirks
+            .get(usize::from(slot))
+            .copied()
+            .unwrap_or(Quirk::None);
+        let counts = match (quirk, value) {
+            (Quirk::None, _) => true,
+            (Quirk::Empty, Value::Bytes(bytes)) => !bytes.is_empty(),
+            (Quirk::Empty, _) => true,
+            (Quirk::Zero, value) => value != Value::Number(0),
+            (Quirk::Padding, _) => !mmt_padding_heuristic(view),
+            (Quirk::Never, _) => false,
+        };
+        counts.then_some(value)
+    }
+}
+
+fn quirk_of(id: AttributeId) -> Quirk {
+    let name = id.attribute().map_or("", |attribute| attribute.name);
+    let number = id.attribute().map_or(0, |attribute| attribute.id);
+    match (id.protocol, name) {
+        (Protocol::Tcp, "payload_len") => Quirk::Padding,
+        (Protocol::Tcp, _) if (6..=14).contains(&number) => Quirk::Zero,
+        (Protocol::Ipv4, "options") => Quirk::Empty,
+        (_, "p_payload" | "p_data" | "last_command" | "last_response_code") => Quirk::Empty,
+        _ if id.kind() == Type::Pointer => Quirk::Never,
+        _ => Quirk::Empty,
+    }
+}
+
+/// One packet as the rules see it: its view, and the values extracted so far.
+#[derive(Debug)]
+pub struct Message<'b, 'm> {
+    /// The packet.
+    pub view: &'m View<'b>,
+    extraction: &'m Extraction,
+    values: &'m mut [Value<'b>],
+    known: Mask,
+    present: Mask,
+}
+
+impl<'b, 'm> Message<'b, 'm> {
+    /// Nothing extracted yet; `values` has a place for every slot.
+    pub fn new(
+        view: &'m View<'b>,
+        extraction: &'m Extraction,
+        values: &'m mut [Value<'b>],
+    ) -> Self {
+        Self {
+            view,
+            extraction,
+            values,
+            known: Mask::default(),
+            present: Mask::default(),
+        }
+    }
+
+    /// Does the packet have this attribute? Extracts it, once.
+    pub fn has(&mut self, slot: Slot) -> bool {
+        if self.known.has(slot) {
+            return self.present.has(slot);
+        }
+        self.known.set(slot);
+        let Some(value) = self.extraction.read(slot, self.view) else {
+            return false;
+        };
+        if let Some(place) = self.values.get_mut(usize::from(slot)) {
+            *place = value;
+            self.present.set(slot);
+        }
+        true
+    }
+
+    /// The value of an attribute, if the packet has it.
+    pub fn value(&mut self, slot: Slot) -> Option<Value<'b>> {
+        if !self.has(slot) {
+            return None;
+        }
+        self.values.get(usize::from(slot)).copied()
+    }
+
+    /// Are all attributes there without which the event cannot hold?
+    pub fn has_mandatory(&mut self, event: &Event) -> bool {
+        self.view.facts.protocols.contains_all(event.protocols)
+            && event.mandatory.iter().all(|slot| self.has(*slot))
+    }
+
+    /// Does the packet alone allow that it is this event?
+    pub fn allows(&mut self, event: &Event) -> bool {
+        if !self.has_mandatory(event) {
+            return false;
+        }
+        for slot in &event.optional {
+            self.has(*slot);
+        }
+        event.guard.iter().all(|condition| condition.holds(&*self))
+    }
+
+    /// Copy what the event records of the packet.
+    pub fn record(&mut self, event: &Event, record: &mut [u8]) {
+        event
+            .layout
+            .begin(record, self.view.frame.timestamp, self.view.facts.number);
+        for (position, slot) in event.fields.iter().enumerate() {
+            if let Some(value) = self.value(*slot) {
+                event.layout.write(record, position, value);
+            }
+        }
+    }
+}
+
+impl Source<Slot> for Message<'_, '_> {
+    /// Only what [`Message::has`] has extracted before is there.
+    fn read(&self, slot: Slot) -> Scalar<'_> {
+        if !self.present.has(slot) {
+            return Scalar::Absent;
+        }
+        match self.values.get(usize::from(slot)) {
+            Some(Value::Number(number)) => Scalar::Number(i128::from(*number)),
+            Some(Value::Float(number)) => Scalar::Float(*number),
+            Some(Value::Bytes(bytes)) => Scalar::Text(Text::whole(bytes)),
+            Some(Value::Path(layers)) => Scalar::Path(layers),
+            None => Scalar::Absent,
+        }
+    }
+
+    fn has_protocol(&self, protocol: Protocol) -> bool {
+        self.view.facts.protocols.contains(protocol)
+    }
+}

@@ -1,0 +1,686 @@
+//! Instances of the rules of one place: how a match continues them, and when their windows pass.
+//!
+//! A match is an event of a rule that one packet allows, with the values recorded of that packet.
+//! Everything here works on matches, instances and time alone; the packet is only asked again for
+//! operators whose events share one packet.
+
+use super::machine::{Edge, Enter, INIT, Machine, StateId};
+use super::program::Program;
+use super::store::{Joined, Store};
+use super::verdict::{self, Verdict};
+use super::wheel::{Entry, Wheel};
+use crate::expr::Mode;
+use crate::packet::Timestamp;
+
+/// A verdict with what led to it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Alert {
+    /// Place of the rule among the loaded ones.
+    pub rule: u32,
+    /// What is said.
+    pub verdict: Verdict,
+    /// Event time: that of the deciding packet, or the deadline that passed.
+    pub timestamp: Timestamp,
+    /// Number of the deciding packet; 0 for a deadline.
+    pub packet: u64,
+    /// It was a deadline that decided.
+    pub timed_out: bool,
+    /// Bound events: bit N for event N.
+    pub bound: u64,
+    /// Their records, laid out as the rule's program says.
+    pub record: Box<[u8]>,
+}
+
+/// An event of a rule that one packet allows.
+#[derive(Debug, Clone, Copy)]
+pub struct Match<'a> {
+    /// Place of the rule.
+    pub rule: u32,
+    /// Which event, from 1.
+    pub event: u8,
+    /// When.
+    pub timestamp: Timestamp,
+    /// Number of the packet.
+    pub packet: u64,
+    /// What was recorded of it.
+    pub record: &'a [u8],
+}
+
+/// Asks the current packet whether it may also be another event, for operators of one packet.
+pub trait SamePacket {
+    /// The record of that event, when the packet allows it.
+    fn other(&mut self, program: &Program, event: u8) -> Option<Vec<u8>>;
+}
+
+/// Counters of the joins; all only grow but `live`.
+#[derive(Debug, Default, Clone, PartialEq, Eq)]
+pub struct Counters {
+    /// Matches taken in, by rule.
+    pub matches: Vec<u64>,
+    /// Verdicts, by rule.
+    pub alerts: Vec<u64>,
+    /// Instances evicted because a bound was reached, by rule.
+    pub evicted: Vec<u64>,
+    /// Instances now.
+    pub live: u64,
+}
+
+/// Bounds on instances.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Limits {
+    /// Of one rule.
+    pub per_rule: usize,
+    /// Of all rules together.
+    pub total: usize,
+}
+
+/// Instances of all rules.
+#[derive(Debug)]
+pub struct Joins {
+    stores: Vec<Store>,
+    wheel: Wheel,
+    sequence: u64,
+    live: usize,
+    limits: Limits,
+    counters: Counters,
+    /// The bootstrap instance of a rule has itself passed: the published engine's one-shot defect.
+    spent: Vec<bool>,
+    scratch: Vec<(u64, u32, usize)>,
+}
+
+/// Where a step happens: rule, packet, time.
+#[derive(Clone, Copy)]
+struct Step<'a> {
+    program: &'a Program,
+    rule: u32,
+    timestamp: Timestamp,
+    packet: u64,
+    timed_out: bool,
+}
+
+impl Joins {
+    /// For these rules.
+    pub fn new(programs: &[Program], limits: Limits, seed: u64) -> Self {
+        let count = programs.len();
+        Self {
+            stores: programs
+                .iter()
+                .map(|p| Store::new(p, limits.per_rule, seed))
+                .collect(),
+            wheel: Wheel::default(),
+            sequence: 0,
+            live: 0,
+            limits,
+            counters: Counters {
+                matches: vec![0; count],
+                alerts: vec![0; count],
+                evicted: vec![0; count],
+                live: 0,
+            },
+            spent: vec![false; count],
+            scratch: Vec::new(),
+        }
+    }
+
+    /// What was counted.
+    pub fn counters(&mut self) -> &Counters {
+        self.counters.live = u64::try_from(self.live).unwrap_or(u64::MAX);
+        &self.counters
+    }
+
+    /// Count a verdict reached without instances.
+    pub fn count(&mut self, rule: u32) {
+        for counter in [&mut self.counters.matches, &mut self.counters.alerts] {
+            if let Some(count) = counter.get_mut(at(rule)) {
+                *count += 1;
+            }
+        }
+    }
+
+    /// Could a packet that is this event change anything? Spares evaluating its guard if not.
+    pub fn awaits(&self, program: &Program, rule: u32, event: u8) -> bool {
+        let starts = || program.edges_of(event).any(|(_, edge)| edge.from == INIT);
+        self.store(rule).is_some_and(|store| store.awaits(event))
+            || (starts() && !self.spent.get(at(rule)).copied().unwrap_or(true))
+    }
+
+    /// Does any instance of the rule wait?
+    pub fn is_idle(&self, rule: u32) -> bool {
+        self.store(rule).is_none_or(|store| store.live() == 0)
+    }
+
+    /// Take in a match; true when it led to a verdict.
+    pub fn matched(
+        &mut self,
+        program: &Program,
+        found: Match<'_>,
+        packet: &mut impl SamePacket,
+        emit: &mut impl FnMut(Alert),
+    ) -> bool {
+        if let Some(count) = self.counters.matches.get_mut(at(found.rule)) {
+            *count += 1;
+        }
+        let step = Step {
+            program,
+            rule: found.rule,
+            timestamp: found.timestamp,
+            packet: found.packet,
+            timed_out: false,
+        };
+        let mut answered = false;
+        let mut reported = false;
+        let candidates = self.candidates(program, found);
+        for (sequence, index, edge) in candidates.iter().copied() {
+            let Some(edge) = program.machine.edges.get(edge) else {
+                continue;
+            };
+            if edge.from == INIT {
+                reported |= self.start(step, edge, found, answered, packet, emit);
+            } else if self.may_continue(step, index, sequence, edge, found) {
+                answered |= edge.answers;
+                reported |= self.take(step, index, edge, found.record, packet, emit);
+            }
+            if reported {
+                break;
+            }
+        }
+        self.scratch = candidates;
+        reported
+    }
+
+    /// Waiting instances and, last, the start: (sequence, instance, edge), newest first.
+    fn candidates(&mut self, program: &Program, found: Match<'_>) -> Vec<(u64, u32, usize)> {
+        let mut list = std::mem::take(&mut self.scratch);
+        list.clear();
+        let Some(store) = self.store(found.rule) else {
+            return list;
+        };
+        let hash = store.hash_current(program, found.event, found.record);
+        for (number, edge) in program.edges_of(found.event) {
+            if edge.from == INIT {
+                list.push((0, 0, number));
+                continue;
+            }
+            list.extend(
+                store
+                    .candidates(number, hash)
+                    .filter_map(|index| Some((store.instance(index)?.sequence, index, number))),
+            );
+        }
+        if list.len() > 1 {
+            list.sort_by_key(|(sequence, _, _)| std::cmp::Reverse(*sequence));
+        }
+        list
+    }
+
+    /// The first event of an attempt.
+    fn start(
+        &mut self,
+        step: Step<'_>,
+        edge: &Edge,
+        found: Match<'_>,
+        answered: bool,
+        packet: &mut impl SamePacket,
+        emit: &mut impl FnMut(Alert),
+    ) -> bool {
+        let compat = step.program.mode == Mode::Compat;
+        if (edge.unless_answered && answered)
+            || self.spent.get(at(step.rule)).copied() == Some(true)
+        {
+            return false;
+        }
+        let joined = Joined {
+            program: step.program,
+            event: edge.event,
+            current: found.record,
+            earlier: &[],
+            bound: 0,
+        };
+        if !joined.holds() {
+            return false;
+        }
+        if compat
+            && Machine::is_final(edge.to)
+            && let Some(spent) = self.spent.get_mut(at(step.rule))
+        {
+            *spent = true;
+        }
+        match self.create(step.program, step.rule, None) {
+            Some(index) => self.move_to(step, index, edge, found.record, packet, emit),
+            None => false,
+        }
+    }
+
+    /// Is the instance still where it was when the match arrived, within its window, and does it share
+    /// what it must?
+    fn may_continue(
+        &self,
+        step: Step<'_>,
+        index: u32,
+        sequence: u64,
+        edge: &Edge,
+        found: Match<'_>,
+    ) -> bool {
+        let Some(store) = self.store(step.rule) else {
+            return false;
+        };
+        let Some(instance) = store.instance(index) else {
+            return false;
+        };
+        let now = step.timestamp.micros();
+        if instance.sequence != sequence
+            || instance.packet == step.packet
+            || now < instance.window_min_us
+            || now > instance.window_max_us
+        {
+            return false;
+        }
+        let window = step.program.machine.state(instance.state).window;
+        let counts = window.counter_min != 0 || window.counter_max != 0;
+        if step.program.mode == Mode::Standard && counts {
+            let packets = step.packet.saturating_sub(instance.packet);
+            let most = if window.counter_max == 0 {
+                u64::MAX
+            } else {
+                window.counter_max
+            };
+            if packets < window.counter_min || packets > most {
+                return false;
+            }
+        }
+        let joined = Joined {
+            program: step.program,
+            event: edge.event,
+            current: found.record,
+            earlier: store.record(index),
+            bound: instance.bound,
+        };
+        joined.holds()
+    }
+
+    /// Follow an edge: the instance moves, or a copy of it where the edge opens an operator.
+    fn take(
+        &mut self,
+        step: Step<'_>,
+        index: u32,
+        edge: &Edge,
+        record: &[u8],
+        packet: &mut impl SamePacket,
+        emit: &mut impl FnMut(Alert),
+    ) -> bool {
+        let copies = (edge.opens && !Machine::is_final(edge.to)) || edge.answers;
+        let moving = if copies {
+            self.create(step.program, step.rule, Some(index))
+        } else {
+            Some(index)
+        };
+        match moving {
+            Some(moving) => self.move_to(step, moving, edge, record, packet, emit),
+            None => false,
+        }
+    }
+
+    fn move_to(
+        &mut self,
+        step: Step<'_>,
+        index: u32,
+        edge: &Edge,
+        record: &[u8],
+        packet: &mut impl SamePacket,
+        emit: &mut impl FnMut(Alert),
+    ) -> bool {
+        if !hidden(step.program, edge)
+            && let Some(store) = self.store_mut(step.rule)
+        {
+            store.bind(step.program, index, edge.event, record);
+        }
+        let source = self
+            .store(step.rule)
+            .and_then(|store| store.instance(index))
+            .copied();
+        let running = source.map_or((0, u64::MAX), |i| (i.window_min_us, i.window_max_us));
+        self.enter(
+            step,
+            index,
+            edge.to,
+            edge.enter,
+            running,
+            edge.answers,
+            packet,
+            emit,
+        )
+    }
+
+    /// Bring an instance into a state: a verdict when it is final, else a window to wait in.
+    #[allow(
+        clippy::too_many_arguments,
+        reason = "a step of a machine has this many inputs"
+    )]
+    fn enter(
+        &mut self,
+        step: Step<'_>,
+        index: u32,
+        state: StateId,
+        enter: Enter,
+        running: (u64, u64),
+        keeps_family: bool,
+        packet: &mut impl SamePacket,
+        emit: &mut impl FnMut(Alert),
+    ) -> bool {
+        let program = step.program;
+        if Machine::is_final(state) {
+            return self.finish(step, index, state, keeps_family, emit);
+        }
+        self.sequence += 1;
+        let sequence = self.sequence;
+        let target = program.machine.state(state);
+        let now = step.timestamp.micros();
+        let Some(store) = self.stores.get_mut(at(step.rule)) else {
+            return false;
+        };
+        store.unsettle(program, index);
+        let mut window = bounds(target.window, program.mode, now);
+        match enter {
+            Enter::Fresh => {}
+            Enter::Nested => {
+                store.set_cap(index, target.depth, running.1);
+                window = (window.0.max(running.0), window.1.min(running.1));
+            }
+            Enter::Resumed => window.1 = window.1.min(store.cap(index, target.depth)),
+        }
+        if let Some(instance) = store.instance_mut(index) {
+            instance.window_min_us = window.0;
+            instance.window_max_us = window.1;
+            instance.packet = step.packet;
+        }
+        store.settle(program, index, state, sequence);
+        if target.window.immediate {
+            return self.decide_now(step, index, state, packet, emit);
+        }
+        let lazily = program.mode == Mode::Compat && program.timeout_reports;
+        if window.1 != u64::MAX && !lazily {
+            let key = (step.rule, index);
+            self.wheel.insert(Entry {
+                deadline_us: window.1,
+                sequence,
+                key,
+            });
+            self.sweep();
+        }
+        false
+    }
+
+    /// An operator of one packet: its next event is on this packet, or its window has passed.
+    fn decide_now(
+        &mut self,
+        step: Step<'_>,
+        index: u32,
+        state: StateId,
+        packet: &mut impl SamePacket,
+        emit: &mut impl FnMut(Alert),
+    ) -> bool {
+        let program = step.program;
+        let edges: Vec<Edge> = program.edges_from(state).map(|(_, edge)| *edge).collect();
+        for edge in edges {
+            let Some(record) = packet.other(program, edge.event) else {
+                continue;
+            };
+            let Some(store) = self.store(step.rule) else {
+                return false;
+            };
+            let bound = store.instance(index).map_or(0, |instance| instance.bound);
+            let earlier = store.record(index);
+            let joined = Joined {
+                program,
+                event: edge.event,
+                current: &record,
+                earlier,
+                bound,
+            };
+            if joined.holds() {
+                return self.move_to(step, index, &edge, &record, packet, emit);
+            }
+        }
+        let timeout = program.machine.state(state).timeout;
+        let silent = program.mode == Mode::Compat && program.events.len() > 2;
+        if silent && Machine::is_final(timeout) {
+            self.remove(step, index);
+            return false;
+        }
+        self.enter(
+            step,
+            index,
+            timeout,
+            Enter::Fresh,
+            (0, u64::MAX),
+            false,
+            packet,
+            emit,
+        )
+    }
+
+    /// The instance has come to an end.
+    fn finish(
+        &mut self,
+        step: Step<'_>,
+        index: u32,
+        state: StateId,
+        keeps_family: bool,
+        emit: &mut impl FnMut(Alert),
+    ) -> bool {
+        let found = verdict::of(step.program.property.kind, state);
+        if let (Some(verdict), Some(store)) = (found, self.store(step.rule)) {
+            emit(Alert {
+                rule: step.rule,
+                verdict,
+                timestamp: step.timestamp,
+                packet: step.packet,
+                timed_out: step.timed_out,
+                bound: store.instance(index).map_or(0, |instance| instance.bound),
+                record: store.record(index).into(),
+            });
+            if let Some(count) = self.counters.alerts.get_mut(at(step.rule)) {
+                *count += 1;
+            }
+        }
+        if found.is_some() && !keeps_family {
+            let Some(store) = self.stores.get_mut(at(step.rule)) else {
+                return true;
+            };
+            let before = store.live();
+            store.remove_family(step.program, index);
+            self.live -= before - store.live();
+        } else {
+            self.remove(step, index);
+        }
+        found.is_some()
+    }
+
+    fn remove(&mut self, step: Step<'_>, index: u32) {
+        if let Some(store) = self.stores.get_mut(at(step.rule)) {
+            let before = store.live();
+            store.remove(step.program, index);
+            self.live -= before - store.live();
+        }
+    }
+
+    /// Room for one more instance is made by evicting the one that has waited longest; that may be the
+    /// very instance to copy, which then gives nothing.
+    fn create(&mut self, program: &Program, rule: u32, from: Option<u32>) -> Option<u32> {
+        let full = self.live >= self.limits.total;
+        let store = self.stores.get_mut(at(rule))?;
+        if full || store.is_full() {
+            let oldest = store.oldest()?;
+            store.remove(program, oldest);
+            self.live -= 1;
+            if let Some(count) = self.counters.evicted.get_mut(at(rule)) {
+                *count += 1;
+            }
+            if Some(oldest) == from {
+                return None;
+            }
+        }
+        let index = store.create(from)?;
+        if let (Some(from), Some(origin)) =
+            (from, from.and_then(|from| store.instance(from).copied()))
+        {
+            debug_assert_ne!(from, index);
+            if let Some(copy) = store.instance_mut(index) {
+                copy.window_min_us = origin.window_min_us;
+                copy.window_max_us = origin.window_max_us;
+            }
+        }
+        self.live += 1;
+        Some(index)
+    }
+
+    /// Compat: time-outs are noticed when a packet relevant to the rule arrives, newest instance first,
+    /// one verdict for each packet. True when there was one.
+    pub fn time_out_lazily(
+        &mut self,
+        program: &Program,
+        rule: u32,
+        now: (Timestamp, u64),
+        packet: &mut impl SamePacket,
+        emit: &mut impl FnMut(Alert),
+    ) -> bool {
+        let Some(store) = self.store(rule) else {
+            return false;
+        };
+        let late: Vec<(u32, u64)> = store
+            .newest_first()
+            .filter_map(|index| Some((index, store.instance(index)?)))
+            .filter(|(_, instance)| now.0.micros() > instance.window_max_us)
+            .map(|(index, instance)| (index, instance.sequence))
+            .collect();
+        let step = Step {
+            program,
+            rule,
+            timestamp: now.0,
+            packet: now.1,
+            timed_out: true,
+        };
+        late.into_iter()
+            .any(|(index, sequence)| self.time_out(step, index, sequence, packet, emit))
+    }
+
+    fn time_out(
+        &mut self,
+        step: Step<'_>,
+        index: u32,
+        sequence: u64,
+        packet: &mut impl SamePacket,
+        emit: &mut impl FnMut(Alert),
+    ) -> bool {
+        let store = self.store(step.rule);
+        let Some(instance) = store.and_then(|store| store.instance(index)).copied() else {
+            return false;
+        };
+        if instance.sequence != sequence {
+            return false;
+        }
+        let timeout = step.program.machine.state(instance.state).timeout;
+        let running = (instance.window_min_us, instance.window_max_us);
+        self.enter(
+            step,
+            index,
+            timeout,
+            Enter::Fresh,
+            running,
+            false,
+            packet,
+            emit,
+        )
+    }
+
+    /// Fire the deadlines before `now`; cheap when there are none.
+    pub fn advance(&mut self, programs: &[Program], now: Timestamp, emit: &mut impl FnMut(Alert)) {
+        if self.wheel.may_be_due(now.micros()) {
+            let due = self.wheel.advance(now.micros());
+            self.fire(programs, &due, emit);
+            self.wheel.recycle(due);
+        }
+    }
+
+    /// The input has ended: in standard mode every pending deadline passes.
+    pub fn finish_all(&mut self, programs: &[Program], emit: &mut impl FnMut(Alert)) {
+        // A time-out may lead to another wait (a NOT inside another operator), so look again.
+        while !self.wheel.is_empty() {
+            let due = self.wheel.drain();
+            self.fire(programs, &due, emit);
+            self.wheel.recycle(due);
+        }
+    }
+
+    fn fire(&mut self, programs: &[Program], due: &[Entry], emit: &mut impl FnMut(Alert)) {
+        for entry in due {
+            let (rule, index) = entry.key;
+            let Some(program) = programs.get(at(rule)) else {
+                continue;
+            };
+            let timestamp = Timestamp::from_micros(entry.deadline_us);
+            let step = Step {
+                program,
+                rule,
+                timestamp,
+                packet: 0,
+                timed_out: true,
+            };
+            self.time_out(step, index, entry.sequence, &mut NoPacket, emit);
+        }
+    }
+
+    fn sweep(&mut self) {
+        if self.wheel.wants_sweep(self.live) {
+            let stores = &self.stores;
+            self.wheel.sweep(|entry| {
+                let (rule, index) = entry.key;
+                let store = stores.get(at(rule));
+                store
+                    .and_then(|s| s.instance(index))
+                    .is_some_and(|i| i.sequence == entry.sequence)
+            });
+        }
+    }
+
+    fn store(&self, rule: u32) -> Option<&Store> {
+        self.stores.get(at(rule))
+    }
+
+    fn store_mut(&mut self, rule: u32) -> Option<&mut Store> {
+        self.stores.get_mut(at(rule))
+    }
+}
+
+/// When a deadline passes there is no packet to ask.
+struct NoPacket;
+
+impl SamePacket for NoPacket {
+    fn other(&mut self, _: &Program, _: u8) -> Option<Vec<u8>> {
+        None
+    }
+}
+
+/// The published engine does not record the events of an immediate operator that is a trigger.
+fn hidden(program: &Program, edge: &Edge) -> bool {
+    let nested = |state: StateId| {
+        let state = program.machine.state(state);
+        state.window.immediate && state.depth > 0
+    };
+    program.mode == Mode::Compat && (nested(edge.to) || nested(edge.from))
+}
+
+/// Times between which the next event must come.
+fn bounds(window: super::property::Window, mode: Mode, now_us: u64) -> (u64, u64) {
+    let earliest = now_us.saturating_add_signed(window.min_us);
+    let counts_only = window.max_us == 0 && window.min_us == 0 && !window.immediate;
+    let counters = window.counter_min != 0 || window.counter_max != 0;
+    if mode == Mode::Standard && counts_only && counters {
+        return (earliest, u64::MAX);
+    }
+    (earliest, now_us.saturating_add_signed(window.max_us))
+}
+
+fn at(index: u32) -> usize {
+    usize::try_from(index).unwrap_or(usize::MAX)
+}

@@ -1,0 +1,330 @@
+//! What the command line tells about rule files, as text.
+
+use super::delay;
+use super::load::{self, Loaded};
+use super::property::{Node, OperatorNode, Property, Window};
+use crate::diagnostic::Diagnostic;
+use crate::dissect::attribute::AttributeId;
+use crate::expr::{self, Expr, Mode, Operator};
+use std::collections::BTreeMap;
+use std::fmt::Write as _;
+
+/// An answer: what goes to standard output, what goes to standard error, and the exit status.
+#[derive(Debug, Default)]
+pub struct Listing {
+    /// The answer itself.
+    pub text: String,
+    /// Findings about the files that were read for it.
+    pub findings: String,
+    /// 0 for done, 2 for rules that cannot be used or do not exist.
+    pub status: u8,
+}
+
+const WRONG_RULE: u8 = 2;
+
+/// `rules check`: every finding, and a line that sums up.
+pub fn check(paths: &[String], mode: Mode, colour: bool) -> Listing {
+    let loaded = load::read(paths, mode);
+    let mut text = findings(&loaded, colour);
+    let counts = [
+        counted(loaded.files, "file"),
+        counted_properties(loaded.properties.len()),
+        counted(loaded.errors(), "error"),
+        counted(loaded.warnings(), "warning"),
+    ];
+    let _ = writeln!(text, "{}", counts.join(", "));
+    let is_sound = loaded.errors() == 0 && loaded.files > 0;
+    if loaded.files == 0 {
+        let _ = writeln!(text, "no rule file found in {}", paths.join(", "));
+    }
+    Listing {
+        text,
+        findings: String::new(),
+        status: if is_sound { 0 } else { WRONG_RULE },
+    }
+}
+
+/// `rules list`: one line for each property.
+pub fn list(paths: &[String], mode: Mode, colour: bool) -> Listing {
+    let loaded = load::read(paths, mode);
+    let mut text = String::new();
+    let width = |show: fn(&Property) -> String| {
+        let lengths = loaded.properties.iter().map(|p| show(p).chars().count());
+        lengths.max().unwrap_or(0)
+    };
+    let file = width(|p| p.file.clone());
+    for property in &loaded.properties {
+        let _ = writeln!(
+            text,
+            "{:>5}  {:<8}  {:>2} {:<6}  {:<file$}  {}",
+            property.id,
+            property.kind.name(),
+            property.events.len(),
+            match property.events.len() {
+                1 => "event",
+                _ => "events",
+            },
+            property.file,
+            one_line(&property.description),
+        );
+    }
+    Listing {
+        text,
+        findings: findings(&loaded, colour),
+        status: if loaded.errors() == 0 { 0 } else { WRONG_RULE },
+    }
+}
+
+/// `rules show ID`: everything about one property.
+pub fn show(id: u16, paths: &[String], mode: Mode, colour: bool) -> Listing {
+    let loaded = load::read(paths, mode);
+    let Some(property) = loaded.properties.iter().find(|p| p.id == id) else {
+        let known: Vec<String> = loaded.properties.iter().map(|p| p.id.to_string()).collect();
+        let mut findings = findings(&loaded, colour);
+        let known = match known.is_empty() {
+            true => "no property was loaded".to_owned(),
+            false => format!("there are {}", known.join(", ")),
+        };
+        let _ = writeln!(findings, "no property {id}; {known}");
+        return Listing {
+            text: String::new(),
+            findings,
+            status: WRONG_RULE,
+        };
+    };
+    let of_file = |d: &&Diagnostic| d.file == property.file;
+    let findings = loaded.diagnostics.iter().filter(of_file);
+    Listing {
+        text: describe(property),
+        findings: findings.map(|d| d.render(colour) + "\n").collect(),
+        status: 0,
+    }
+}
+
+/// A property as its author should check it.
+pub fn describe(property: &Property) -> String {
+    let mut out = String::new();
+    let (id, kind) = (property.id, property.kind.name());
+    let _ = writeln!(out, "property {id}, {kind}");
+    let _ = writeln!(out, "  {}", one_line(&property.description));
+    let _ = writeln!(out, "  {}, line {}", property.file, property.line);
+    if let Some(name) = &property.if_satisfied {
+        let _ = writeln!(out, "  if_satisfied {} (not run)", one_line(name));
+    }
+    out.push_str("\ntree\n");
+    draw(&mut out, property, &property.root, "  ", "  ");
+    out.push_str("\nevents\n");
+    for (event, number) in property.events.iter().zip(1..) {
+        let _ = writeln!(out, "  {number}  {}", one_line(&event.text));
+    }
+    out.push_str("\nattributes\n");
+    for ((protocol, attribute), id) in attributes(property) {
+        let number = format!("{protocol}.{attribute}");
+        let name = id.to_string();
+        let _ = writeln!(out, "  {name:<28} {number:<9} {}", id.kind().name());
+    }
+    let links = links(property);
+    if !links.is_empty() {
+        out.push_str("\nkey\n");
+        for link in links {
+            let _ = writeln!(out, "  {link}");
+        }
+    }
+    out
+}
+
+fn findings(loaded: &Loaded, colour: bool) -> String {
+    let all = loaded.diagnostics.iter();
+    all.map(|found| found.render(colour) + "\n").collect()
+}
+
+fn counted(number: usize, what: &str) -> String {
+    match number {
+        1 => format!("1 {what}"),
+        _ => format!("{number} {what}s"),
+    }
+}
+
+fn counted_properties(number: usize) -> String {
+    match number {
+        1 => "1 property".to_owned(),
+        _ => format!("{number} properties"),
+    }
+}
+
+/// Line ends and runs of blanks become one blank; what would steer a terminal is replaced.
+fn one_line(text: &str) -> String {
+    let words: Vec<&str> = text.split_whitespace().collect();
+    let show = |c: char| if c.is_control() { '\u{fffd}' } else { c };
+    words.join(" ").chars().map(show).collect()
+}
+
+/// Draw a node; `first` stands before its line and `rest` before the lines below it.
+fn draw(out: &mut String, property: &Property, node: &Node, first: &str, rest: &str) {
+    match node {
+        Node::Event(number) => {
+            let index = usize::from(*number).checked_sub(1);
+            let event = index.and_then(|index| property.events.get(index));
+            let description = event.map_or("", |event| event.description.as_str());
+            let line = format!("{first}event {number}  {}", one_line(description));
+            let _ = writeln!(out, "{}", line.trim_end());
+        }
+        Node::Operator(operator) => {
+            let OperatorNode { left, right, .. } = operator.as_ref();
+            let (name, window) = (operator.operator.name(), show_window(operator.window));
+            let _ = writeln!(out, "{first}{name}  {window}");
+            let (to_left, below) = (format!("{rest}|- "), format!("{rest}|  "));
+            draw(out, property, left, &to_left, &below);
+            let (to_right, below) = (format!("{rest}`- "), format!("{rest}   "));
+            draw(out, property, right, &to_right, &below);
+        }
+    }
+}
+
+fn show_window(window: Window) -> String {
+    if window.immediate {
+        return "in the same packet".to_owned();
+    }
+    let (min, max) = (delay::show(window.min_us), delay::show(window.max_us));
+    let mut text = format!("after {min} to {max}");
+    if window.counter_min != 0 || window.counter_max != 0 {
+        let (min, max) = (window.counter_min, window.counter_max);
+        let _ = write!(text, ", {min} to {max} packets later");
+    }
+    text
+}
+
+/// Attributes that a property uses, by protocol and attribute number.
+fn attributes(property: &Property) -> BTreeMap<(u16, u16), AttributeId> {
+    let mut found = BTreeMap::new();
+    for event in &property.events {
+        event.expression.each_attribute(&mut |id, _| {
+            found.insert(id.sort_key(), id);
+        });
+    }
+    found
+}
+
+/// Equalities that tie an event to another one.
+fn links(property: &Property) -> Vec<String> {
+    let mut found = Vec::new();
+    for (event, number) in property.events.iter().zip(1..) {
+        conjuncts(&event.expression, &mut |own, other, event| {
+            found.push(format!(
+                "{own} of event {number} = {other} of event {event}"
+            ));
+        });
+    }
+    found
+}
+
+/// Every `a == b.N` that must hold for the whole to hold.
+fn conjuncts(expression: &Expr, visit: &mut dyn FnMut(AttributeId, AttributeId, u8)) {
+    let expr::Node::Chain(operator, parts) = &expression.node else {
+        return;
+    };
+    match (operator, parts.as_slice()) {
+        (Operator::And, parts) => parts.iter().for_each(|part| conjuncts(part, visit)),
+        (Operator::Equal, [left, right]) => match (&left.node, &right.node) {
+            (expr::Node::Attribute(own, None), expr::Node::Attribute(other, Some(event)))
+            | (expr::Node::Attribute(other, Some(event)), expr::Node::Attribute(own, None)) => {
+                visit(*own, *other, *event);
+            }
+            _ => {}
+        },
+        _ => {}
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const RULES: &str = r#"<beginning>
+<property value="THEN" delay_units="s" delay_min="0+" delay_max="5" property_id="7"
+    type_property="ATTACK" description="Two
+    lines">
+  <event description="first" boolean_expression="(udp.len &gt; 8)"/>
+  <operator value="AND" delay_units="ms" delay_max="3">
+    <event boolean_expression="((udp.len == udp.len.1) &amp;&amp; (ethernet.src != 0))"/>
+    <event boolean_expression="true"/>
+  </operator>
+</property>
+<property property_id="8"><event boolean_expression="(udp.len == 1)"/></property>
+</beginning>"#;
+
+    fn folder() -> (tempfile::TempDir, Vec<String>) {
+        let folder = tempfile::tempdir().unwrap();
+        std::fs::write(folder.path().join("a.xml"), RULES).unwrap();
+        let paths = vec![folder.path().display().to_string()];
+        (folder, paths)
+    }
+
+    #[test]
+    fn check_sums_up() {
+        let (folder, paths) = folder();
+        let found = check(&paths, Mode::Standard, false);
+        assert_eq!(found.text, "1 file, 2 properties, 0 errors, 0 warnings\n");
+        assert_eq!(found.status, 0);
+        std::fs::write(folder.path().join("b.xml"), "<beginning>").unwrap();
+        let found = check(&paths, Mode::Standard, false);
+        assert!(found.text.contains("never closed"), "{}", found.text);
+        assert_eq!(found.status, 2);
+        assert_eq!(
+            check(&["/nowhere".to_owned()], Mode::Compat, false).status,
+            2
+        );
+        assert_eq!(check(&[], Mode::Compat, false).status, 2);
+    }
+
+    #[test]
+    fn list_has_a_line_for_each_property() {
+        let (_folder, paths) = folder();
+        let found = list(&paths, Mode::Standard, false);
+        let lines: Vec<&str> = found.text.lines().collect();
+        assert_eq!(lines.len(), 2);
+        assert!(
+            lines[0].starts_with("    7  attack     3 events"),
+            "{}",
+            lines[0]
+        );
+        assert!(lines[0].ends_with("a.xml  Two lines"), "{}", lines[0]);
+        assert!(
+            lines[1].starts_with("    8  security   2 events"),
+            "{}",
+            lines[1]
+        );
+    }
+
+    #[test]
+    fn show_draws_the_tree() {
+        let (_folder, paths) = folder();
+        let found = show(7, &paths, Mode::Standard, false);
+        assert_eq!(found.status, 0);
+        let expected = "
+tree
+  THEN  after 0+ to 5 s
+  |- event 1  first
+  `- AND  after 0 to 3 ms
+     |- event 2
+     `- event 3
+
+events
+  1  (udp.len > 8)
+  2  ((udp.len == udp.len.1) && (ethernet.src != 0))
+  3  true
+
+attributes
+  ethernet.src                 99.3      MAC_ADDR
+  udp.len                      376.3     U16
+
+key
+  udp.len of event 2 = udp.len of event 1
+";
+        assert!(found.text.ends_with(expected), "{}", found.text);
+        let found = show(8, &paths, Mode::Standard, false);
+        assert!(found.text.contains("in the same packet"));
+        let found = show(9, &paths, Mode::Standard, false);
+        assert!(found.findings.contains("no property 9; there are 7, 8"));
+    }
+}

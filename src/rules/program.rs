@@ -1,0 +1,375 @@
+//! A property compiled for running: its machine, and for each event what one packet must show
+//! (the guard), what it must share with earlier events (the join), and what is recorded of it.
+
+use super::machine::{Edge, Machine, StateId, TooComplex};
+use super::property::{Kind, Property};
+use super::record::Layout;
+use crate::dissect::attribute::{AttributeId, Class};
+use crate::dissect::{Protocol, ProtocolSet};
+use crate::expr::evaluate::Code;
+use crate::expr::{Expr, Mode, Node, Operator};
+use crate::limits::ATTRIBUTES_USED_MAX;
+use std::collections::BTreeSet;
+
+/// Place of an attribute among those that the loaded rules use.
+pub type Slot = u8;
+
+/// Where a join finds a value: event (0 is the current one) and field of its record.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Place {
+    /// Event number, or 0 for the event being matched.
+    pub event: u8,
+    /// Field in that event's layout; `u8::MAX` when the layout lacks it.
+    pub field: u8,
+}
+
+/// One event, compiled.
+#[derive(Debug)]
+pub struct Event {
+    /// Attributes without which it cannot hold, in order of use.
+    pub mandatory: Vec<Slot>,
+    /// Attributes it reads if they are there (`is_exist`).
+    pub optional: Vec<Slot>,
+    /// Protocols of the mandatory attributes: a packet without them is not looked at further.
+    pub protocols: ProtocolSet,
+    /// Conditions on the packet alone; all must hold.
+    pub guard: Vec<Code<Slot>>,
+    /// Conditions on earlier events other than equalities; all must hold.
+    pub residual: Vec<Code<Place>>,
+    /// Equalities with earlier events: (field of this event, place of the other value).
+    pub keys: Vec<(u8, Place)>,
+    /// What is recorded, and printed in alerts.
+    pub layout: Layout,
+    /// Slot of each field of the layout.
+    pub fields: Vec<Slot>,
+    /// Offset of this event's record in the record of an instance.
+    pub offset: usize,
+}
+
+/// A rule, ready to run.
+#[derive(Debug)]
+pub struct Program {
+    /// As it was written.
+    pub property: Property,
+    /// Its states.
+    pub machine: Machine,
+    /// Its events; event N is at N-1.
+    pub events: Vec<Event>,
+    /// Bytes of an instance's record.
+    pub record_size: usize,
+    /// Some time-out leads to a verdict.
+    pub timeout_reports: bool,
+    /// Every attribute of the rule: a packet with one of them is relevant to it.
+    pub attributes: Vec<Slot>,
+    /// How it was compiled.
+    pub mode: Mode,
+}
+
+/// Why a checked property cannot run.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum Error {
+    /// See [`TooComplex`].
+    #[error(transparent)]
+    TooComplex(#[from] TooComplex),
+    /// See [`ATTRIBUTES_USED_MAX`].
+    #[error("all rules together use more than {ATTRIBUTES_USED_MAX} attributes")]
+    TooManyAttributes,
+}
+
+/// The attributes that the loaded rules use; an attribute's [`Slot`] is its place here.
+#[derive(Debug, Default, Clone)]
+pub struct Attributes {
+    /// In order of first use.
+    pub ids: Vec<AttributeId>,
+}
+
+impl Attributes {
+    fn slot(&mut self, id: AttributeId) -> Result<Slot, Error> {
+        let place = self
+            .ids
+            .iter()
+            .position(|known| *known == id)
+            .unwrap_or_else(|| {
+                self.ids.push(id);
+                self.ids.len() - 1
+            });
+        Slot::try_from(place).map_err(|_| Error::TooManyAttributes)
+    }
+}
+
+/// What an expression uses.
+#[derive(Default)]
+struct Uses {
+    own: Vec<AttributeId>,
+    /// Arguments of functions that ask for presence.
+    asked: BTreeSet<AttributeId>,
+    earlier: BTreeSet<(u8, AttributeId)>,
+}
+
+impl Program {
+    /// Compile a property, adding the attributes it uses to `attributes`.
+    ///
+    /// # Errors
+    /// See [`Error`].
+    pub fn new(property: Property, mode: Mode, attributes: &mut Attributes) -> Result<Self, Error> {
+        let machine = Machine::new(&property, mode)?;
+        let uses: Vec<Uses> = property
+            .events
+            .iter()
+            .map(|e| uses_of(&e.expression, mode))
+            .collect();
+        let layouts: Vec<Layout> = (1..=property.events.len())
+            .map(|n| layout_of(&uses, n))
+            .collect();
+        let mut events = Vec::new();
+        let mut offset = 0;
+        for (index, event) in property.events.iter().enumerate() {
+            let compiled = compile_event(
+                &event.expression,
+                index,
+                &uses,
+                &layouts,
+                offset,
+                mode,
+                attributes,
+            )?;
+            offset += compiled.layout.size;
+            events.push(compiled);
+        }
+        let mut all = BTreeSet::new();
+        for event in &events {
+            all.extend(event.mandatory.iter().chain(&event.optional).copied());
+        }
+        let timeout_reports = timeout_reports(&machine, property.kind, mode);
+        Ok(Self {
+            property,
+            machine,
+            events,
+            record_size: offset,
+            timeout_reports,
+            attributes: all.into_iter().collect(),
+            mode,
+        })
+    }
+
+    /// Event by number, from 1.
+    pub fn event(&self, number: u8) -> Option<&Event> {
+        self.events.get(usize::from(number).checked_sub(1)?)
+    }
+
+    /// Edges that this event takes.
+    pub fn edges_of(&self, event: u8) -> impl Iterator<Item = (usize, &Edge)> {
+        self.machine
+            .edges
+            .iter()
+            .enumerate()
+            .filter(move |(_, edge)| edge.event == event)
+    }
+
+    /// Edges that leave this state.
+    pub fn edges_from(&self, state: StateId) -> impl Iterator<Item = (usize, &Edge)> {
+        self.machine
+            .edges
+            .iter()
+            .enumerate()
+            .filter(move |(_, edge)| edge.from == state)
+    }
+}
+
+/// Can a time-out lead to output? In compat mode a time-out that leads on counts as one that can.
+fn timeout_reports(machine: &Machine, kind: Kind, mode: Mode) -> bool {
+    let reports = |state| {
+        super::verdict::of(kind, state).is_some()
+            || (mode == Mode::Compat && !Machine::is_final(state))
+    };
+    machine
+        .states
+        .iter()
+        .skip(4)
+        .any(|state| reports(state.timeout))
+}
+
+fn uses_of(expr: &Expr, mode: Mode) -> Uses {
+    let mut uses = Uses::default();
+    collect_uses(expr, mode, false, &mut uses);
+    uses
+}
+
+fn collect_uses(expr: &Expr, mode: Mode, asked: bool, uses: &mut Uses) {
+    match &expr.node {
+        Node::Attribute(id, None) if asked => {
+            uses.asked.insert(*id);
+        }
+        Node::Attribute(id, None) => {
+            if !uses.own.contains(id) {
+                uses.own.push(*id);
+            }
+        }
+        Node::Attribute(id, Some(event)) => {
+            uses.earlier.insert((*event, *id));
+        }
+        Node::Call(function, arguments) => {
+            let asks = function.asks(mode);
+            arguments
+                .iter()
+                .for_each(|argument| collect_uses(argument, mode, asks, uses));
+        }
+        Node::Chain(_, operands) => {
+            operands
+                .iter()
+                .for_each(|operand| collect_uses(operand, mode, false, uses));
+        }
+        Node::Number(_) | Node::Text(_) | Node::List(_) | Node::Protocol(_) => {}
+    }
+}
+
+/// Attributes that other events read from event `number`.
+fn read_by_others(uses: &[Uses], number: usize) -> impl Iterator<Item = AttributeId> {
+    uses.iter()
+        .flat_map(|uses| uses.earlier.iter())
+        .filter(move |(event, _)| usize::from(*event) == number)
+        .map(|(_, id)| *id)
+}
+
+fn layout_of(uses: &[Uses], number: usize) -> Layout {
+    let own = uses.get(number - 1);
+    let mut ids: Vec<AttributeId> = own.map_or_else(Vec::new, |uses| uses.own.clone());
+    ids.extend(own.iter().flat_map(|uses| uses.asked.iter().copied()));
+    ids.extend(read_by_others(uses, number));
+    ids.sort_by_key(|id| id.sort_key());
+    ids.dedup();
+    Layout::new(&ids)
+}
+
+fn compile_event(
+    expr: &Expr,
+    index: usize,
+    uses: &[Uses],
+    layouts: &[Layout],
+    offset: usize,
+    mode: Mode,
+    attributes: &mut Attributes,
+) -> Result<Event, Error> {
+    let own = uses.get(index);
+    let layout = layouts.get(index).cloned().unwrap_or_default();
+    let mut mandatory_ids: Vec<AttributeId> = own.map_or_else(Vec::new, |u| u.own.clone());
+    for id in read_by_others(uses, index + 1) {
+        if !mandatory_ids.contains(&id) {
+            mandatory_ids.push(id);
+        }
+    }
+    let mut optional_ids: Vec<AttributeId> = Vec::new();
+    if let Some(own) = own {
+        // What is asked for may be missing, even where the same expression also uses it.
+        optional_ids.extend(own.asked.iter().copied());
+        mandatory_ids.retain(|id| !own.asked.contains(id));
+    }
+    let mut slots = |ids: &[AttributeId]| -> Result<Vec<Slot>, Error> {
+        ids.iter().map(|id| attributes.slot(*id)).collect()
+    };
+    let mandatory = slots(&mandatory_ids)?;
+    let optional = slots(&optional_ids)?;
+    let fields = slots(
+        &layout
+            .fields
+            .iter()
+            .map(|field| field.attribute)
+            .collect::<Vec<_>>(),
+    )?;
+    let mut protocols = ProtocolSet::default();
+    mandatory_ids
+        .iter()
+        .for_each(|id| protocols.insert(id.protocol));
+    protocols.remove(Protocol::Meta);
+    let mut event = Event {
+        mandatory,
+        optional,
+        protocols,
+        guard: Vec::new(),
+        residual: Vec::new(),
+        keys: Vec::new(),
+        layout,
+        fields,
+        offset,
+    };
+    split(expr, &mut event, layouts, mode, attributes)?;
+    Ok(event)
+}
+
+/// Sort the conditions of an event, as far as `&&` separates them, into guard, keys and residual.
+fn split(
+    expr: &Expr,
+    event: &mut Event,
+    layouts: &[Layout],
+    mode: Mode,
+    attributes: &mut Attributes,
+) -> Result<(), Error> {
+    if let Node::Chain(Operator::And, operands) = &expr.node {
+        for operand in operands {
+            split(operand, event, layouts, mode, attributes)?;
+        }
+        return Ok(());
+    }
+    let mut uses = uses_of(expr, mode);
+    if uses.earlier.is_empty() {
+        // Every slot exists by now: the event's attributes were added before.
+        for id in uses.own.drain(..).chain(std::mem::take(&mut uses.asked)) {
+            attributes.slot(id)?;
+        }
+        let code = Code::new(expr, mode, &mut |id, _| {
+            attributes.slot(id).unwrap_or(Slot::MAX)
+        });
+        event.guard.push(code);
+        return Ok(());
+    }
+    if let Some(key) = key_of(expr, &event.layout, layouts) {
+        event.keys.push(key);
+        return Ok(());
+    }
+    let place = |id, number: Option<u8>| place_of(id, number, &event.layout, layouts);
+    let code = Code::new(expr, mode, &mut { place });
+    event.residual.push(code);
+    Ok(())
+}
+
+fn place_of(id: AttributeId, event: Option<u8>, own: &Layout, layouts: &[Layout]) -> Place {
+    let number = event.unwrap_or(0);
+    let layout = match number.checked_sub(1) {
+        None => Some(own),
+        Some(index) => layouts.get(usize::from(index)),
+    };
+    let field = layout.and_then(|layout| layout.position(id));
+    Place {
+        event: number,
+        field: field.and_then(|f| u8::try_from(f).ok()).unwrap_or(u8::MAX),
+    }
+}
+
+/// `attribute == attribute.N` of one class, either way round: an equality that an index can answer.
+fn key_of(expr: &Expr, own: &Layout, layouts: &[Layout]) -> Option<(u8, Place)> {
+    let Node::Chain(Operator::Equal, operands) = &expr.node else {
+        return None;
+    };
+    let [left, right] = operands.as_slice() else {
+        return None;
+    };
+    let (here, there, number) = match (&left.node, &right.node) {
+        (Node::Attribute(here, None), Node::Attribute(there, Some(number)))
+        | (Node::Attribute(there, Some(number)), Node::Attribute(here, None)) => {
+            (*here, *there, *number)
+        }
+        _ => return None,
+    };
+    let classes = (here.kind().class(), there.kind().class());
+    let comparable = matches!(
+        classes,
+        (Class::Numeric, Class::Numeric) | (Class::Text, Class::Text)
+    );
+    let fraction = crate::dissect::attribute::Type::Float;
+    if !comparable || here.kind() == fraction || there.kind() == fraction {
+        return None;
+    }
+    let field = place_of(here, None, own, layouts).field;
+    let place = place_of(there, Some(number), own, layouts);
+    (field != u8::MAX && place.field != u8::MAX).then_some((field, place))
+}

@@ -1,0 +1,253 @@
+//! Rule files from the outside: published ones load, broken ones are explained, and nothing crashes.
+
+mod common;
+
+use std::path::{Path, PathBuf};
+use wirelynx::diagnostic::Diagnostic;
+use wirelynx::dissect::Protocol;
+use wirelynx::expr::Mode;
+use wirelynx::expr::functions::lists::Lists;
+use wirelynx::rules::load::{self, FileResult};
+use wirelynx::rules::property::Node;
+
+/// Rules about protocols that this program does not read: what their first finding names.
+const UNREADABLE: [(u16, &str); 5] = [
+    (78, "`int`"),
+    (90, "`nas_5g`"),
+    (91, "`ngap`"),
+    (92, "`sctp_data`"),
+    (94, "`ngap`"),
+];
+
+fn published() -> Option<Vec<PathBuf>> {
+    let folder = common::captures()?.join("mmt-security/rules");
+    let files = load::collect(&[folder.display().to_string()]);
+    assert_eq!(files.len(), 33, "published rule files");
+    Some(files)
+}
+
+/// The number that a published file starts with is the id of its rule.
+fn id_of(file: &Path) -> u16 {
+    let name = file.file_name().unwrap().to_string_lossy();
+    name.split('.').next().unwrap().parse().unwrap()
+}
+
+fn errors(result: &FileResult) -> Vec<&Diagnostic> {
+    result.diagnostics.iter().filter(|d| d.is_error()).collect()
+}
+
+/// Protocols of published rules that may come later than this test.
+fn waits_for(id: u16) -> Option<&'static str> {
+    let name = match id {
+        15 | 34 => "http",
+        48 => "ftp",
+        18 => "gre",
+        4 | 5 => "arp",
+        _ => return None,
+    };
+    Protocol::from_name(name).is_none().then_some(name)
+}
+
+#[test]
+fn published_rules_load_as_they_are() {
+    let Some(files) = published() else { return };
+    let mut loaded = Vec::new();
+    for file in &files {
+        let id = id_of(file);
+        if let Some(name) = waits_for(id) {
+            eprintln!("NOT RUN: rule {id} waits for protocol {name}");
+            continue;
+        }
+        let result = load::read_file(file, Mode::Compat);
+        if let Some((_, name)) = UNREADABLE.iter().find(|(other, _)| *other == id) {
+            let errors = errors(&result);
+            assert!(result.properties.is_empty(), "{file:?}");
+            assert!(errors[0].message.contains(name), "{}", errors[0]);
+            assert!(errors.iter().all(|e| e.message.starts_with("unknown")));
+            continue;
+        }
+        assert!(errors(&result).is_empty(), "{}", errors(&result)[0]);
+        assert_eq!(result.properties.len(), 1, "{file:?}");
+        assert_eq!(result.properties[0].id, id);
+        loaded.push(id);
+    }
+    assert!(loaded.len() >= 22, "{loaded:?}");
+    assert_eq!(loaded[..2], [1, 11], "byte order of file names");
+}
+
+#[test]
+fn published_rules_load_in_standard_mode_but_for_one() {
+    let Some(files) = published() else { return };
+    for file in &files {
+        let id = id_of(file);
+        let is_unreadable = UNREADABLE.iter().any(|(other, _)| *other == id);
+        if is_unreadable || waits_for(id).is_some() {
+            continue;
+        }
+        let result = load::read_file(file, Mode::Standard);
+        let errors = errors(&result);
+        if id == 8 {
+            assert_eq!(errors.len(), 1);
+            assert_eq!(errors[0].message, "`+` and `==` stand on one level");
+            let help = "write (ip.ip_frag_packets_count == (ip.ip_frag_packets_count.1 + 1))";
+            assert_eq!(errors[0].help, help);
+            continue;
+        }
+        assert!(errors.is_empty(), "{}", errors[0]);
+        assert_eq!(result.properties.len(), 1, "{file:?}");
+        if id == 11 {
+            assert_eq!(result.diagnostics.len(), 1);
+            assert!(result.diagnostics[0].message.contains("missing"));
+        }
+    }
+}
+
+#[test]
+fn a_published_tree_is_read_whole() {
+    let Some(files) = published() else { return };
+    let file = files.iter().find(|file| id_of(file) == 1).unwrap();
+    let result = load::read_file(file, Mode::Compat);
+    let property = &result.properties[0];
+    assert_eq!((property.line, property.events.len()), (3, 4));
+    let Node::Operator(root) = &property.root else {
+        panic!("no operator");
+    };
+    assert_eq!((root.window.min_us, root.window.max_us), (1, 5_000_000));
+    assert!(!root.window.immediate);
+    let Node::Operator(right) = &root.right else {
+        panic!("no operator");
+    };
+    assert_eq!(right.window.max_us, 3_000_000);
+    assert!(matches!(right.left, Node::Event(3)));
+}
+
+/// `tests/golden/rules-check/NAME.xml` gives `NAME.MODE.txt`. With `WIRELYNX_BLESS` set, the texts are
+/// written instead of compared: look at the difference before you keep it.
+#[test]
+fn findings_are_as_recorded() {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/golden/rules-check");
+    let files = load::collect(&[folder.display().to_string()]);
+    assert_eq!(files.len(), 3);
+    let lists = Lists::new(vec![PathBuf::from("rules/lists")]);
+    for file in files {
+        let bytes = std::fs::read(&file).unwrap();
+        let name = file.file_name().unwrap().to_string_lossy().into_owned();
+        for (mode, word) in [(Mode::Standard, "standard"), (Mode::Compat, "compat")] {
+            let result = load::read_bytes(&name, &bytes, mode, &lists);
+            assert!(result.has_errors() && result.properties.is_empty());
+            let found: Vec<String> = result.diagnostics.iter().map(|d| d.render(false)).collect();
+            let found = found.join("\n");
+            let recorded = file.with_extension(format!("{word}.txt"));
+            if std::env::var_os("WIRELYNX_BLESS").is_some() {
+                std::fs::write(&recorded, &found).unwrap();
+            }
+            let expected = std::fs::read_to_string(&recorded).unwrap();
+            assert!(found == expected, "{recorded:?} has changed:\n{found}");
+        }
+    }
+}
+
+/// A small generator: the same numbers for the same seed everywhere.
+struct Random(u64);
+
+impl Random {
+    fn below(&mut self, end: usize) -> usize {
+        self.0 ^= self.0 << 13;
+        self.0 ^= self.0 >> 7;
+        self.0 ^= self.0 << 17;
+        usize::try_from(self.0 >> 16).unwrap() % end.max(1)
+    }
+}
+
+/// Pieces that mean something in rule files.
+const PIECES: [&str; 30] = [
+    "<",
+    ">",
+    "/>",
+    "</",
+    "\"",
+    "'",
+    "&amp;",
+    "&",
+    "(",
+    ")",
+    "&&",
+    "==",
+    "+",
+    "-",
+    "#",
+    ",",
+    ".",
+    "<property ",
+    "</property>",
+    "<operator value=\"AND\">",
+    "<event ",
+    "<![CDATA[",
+    "]]>",
+    "<!--",
+    "18446744073709551615",
+    "-1",
+    ".1",
+    "#in_list(",
+    "\u{fffd}",
+    "\0",
+];
+
+fn mutate(bytes: &mut Vec<u8>, random: &mut Random) {
+    for _ in 0..=random.below(8) {
+        let at = random.below(bytes.len());
+        match random.below(5) {
+            0 => bytes[at] = u8::try_from(random.below(256)).unwrap(),
+            1 => {
+                let end = (at + random.below(20)).min(bytes.len());
+                bytes.drain(at..end);
+            }
+            2 => {
+                let piece = PIECES[random.below(PIECES.len())].repeat(1 + random.below(3));
+                bytes.splice(at..at, piece.bytes());
+            }
+            3 => {
+                let end = (at + random.below(200)).min(bytes.len());
+                let copy = bytes[at..end].to_vec();
+                let to = random.below(bytes.len());
+                bytes.splice(to..to, copy);
+            }
+            _ => bytes.truncate(at),
+        }
+        if bytes.is_empty() {
+            bytes.push(b'<');
+        }
+    }
+}
+
+/// Seeds come from `WIRELYNX_SEED`, else the same each time.
+#[test]
+fn broken_files_never_crash() {
+    let seed = std::env::var("WIRELYNX_SEED").ok();
+    let seed = seed
+        .and_then(|seed| seed.parse().ok())
+        .unwrap_or(0x9e37_79b9_7f4a_7c15);
+    println!("WIRELYNX_SEED={seed}");
+    let golden = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/golden/rules-check");
+    let mut files = load::collect(&[golden.display().to_string()]);
+    files.extend(published().unwrap_or_default());
+    let texts: Vec<Vec<u8>> = files.iter().map(|f| std::fs::read(f).unwrap()).collect();
+    let lists = Lists::new(vec![PathBuf::from("rules/lists")]);
+    let mut random = Random(seed);
+    for round in 0..4_000 {
+        let mut bytes = texts[random.below(texts.len())].clone();
+        mutate(&mut bytes, &mut random);
+        let mode = match round % 2 {
+            0 => Mode::Standard,
+            _ => Mode::Compat,
+        };
+        let started = std::time::Instant::now();
+        let result = load::read_bytes("mutated.xml", &bytes, mode, &lists);
+        for found in &result.diagnostics {
+            found.render(true);
+        }
+        assert!(result.properties.is_empty() || !result.has_errors());
+        let limit = std::time::Duration::from_secs(2);
+        assert!(started.elapsed() < limit, "round {round} takes too long");
+    }
+}
