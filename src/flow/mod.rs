@@ -37,7 +37,8 @@ use settings::{Class, Timeouts};
 use state::{Hot, bit, mark};
 use std::hint::black_box;
 use table::Table;
-use tcp::{End, Ends, flag};
+use tcp::ends::{End, Ends};
+use tcp::flag;
 
 /// Flows looked at, and slots passed, in one call of [`Flows::expire`]: some 20 us of work.
 const EXPIRY_WORK_MAX: u32 = 256;
