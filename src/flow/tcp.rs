@@ -586,6 +586,13 @@ impl Tcp {
             .saturating_add(b.counters.retransmissions)
     }
 
+    /// Some words next to the round trips of both directions.
+    #[inline]
+    pub(super) const fn samples(&self) -> u32 {
+        let [a, b] = &self.sides;
+        a.counters.round_trips.samples ^ b.counters.round_trips.samples
+    }
+
     /// The first sequence number of one direction.
     pub(super) fn initial(&self, direction: Direction) -> u32 {
         self.sides[direction.index()].initial
