@@ -147,7 +147,7 @@ pub(super) const fn icmp_ports(number: u8, kind: u8, code: u8) -> (u16, u16, boo
 /// (Thorup, "High Speed Hashing for Integers and Strings", section 3): two keys that were chosen
 /// without knowing the secret share any given bits of the hash with the probability of chance. That
 /// is what keeps a sender from filling one bucket, at ten multiplications that do not wait for one
-/// another; SipHash-1-3, which also withstands an attacker who sees hashes, takes four times as long,
+/// another; SipHash-1-3, which also withstands an attacker who sees hashes, takes several times as long,
 /// and nothing here shows a hash to the outside.
 #[derive(Debug, Clone)]
 pub(super) struct Secret {
