@@ -410,7 +410,7 @@ impl Flows {
                 if seen.payload_bytes != 0 && hot.set(direction.index(), mark::DATA_NOTED) {
                     flow.tcp.note('D', direction.index());
                 }
-                if direction == Direction::Responder {
+                if hot.class == Class::UdpSingle && direction == Direction::Responder {
                     hot.class = Class::UdpStream;
                 }
             }

@@ -33,7 +33,7 @@ pub const HISTORY_MAX: usize = 32;
 const STEP_MAX: u32 = 1 << 30;
 
 /// Round trips are measured on the first packets of a direction, and then on every so many.
-const SAMPLED_ALL: u16 = 8;
+const SAMPLED_ALL: u16 = 4;
 const SAMPLED_EVERY: u16 = 16;
 
 /// Round-trip times of the data of one direction.
@@ -165,7 +165,7 @@ pub(super) fn advance(
     step.window();
     step.sequence();
     let mut handshake_us = 0;
-    if step.has(flag::CONTROL) || Ends(step.hot.state).of(own) == End::Inactive {
+    if step.has(flag::CONTROL) || Ends(step.hot.state).is_inactive(own) {
         step.change_state();
         step.reclass();
     }
@@ -315,7 +315,7 @@ impl Step<'_> {
     /// What the acknowledgement says of the other end's bytes.
     #[inline]
     fn acknowledge(&mut self) {
-        let (own, peer) = (self.own, self.peer);
+        let peer = self.peer;
         let number = self.seen.acknowledgement;
         if self.hot.set(peer, mark::SEQUENCE) {
             self.hot.next_sequence[peer] = number;
@@ -338,8 +338,10 @@ impl Step<'_> {
         if self.hot.has(peer, mark::HOLES) {
             self.acknowledge_holes(number);
         }
-        let both_closed = self.ends().of(own) == End::Closed && self.ends().of(peer) == End::Closed;
-        if both_closed && number == self.hot.next_sequence[peer] && !self.has(flag::FIN) {
+        if self.ends().are_closed()
+            && number == self.hot.next_sequence[peer]
+            && !self.has(flag::FIN)
+        {
             if self.hot.class != Class::TcpClosed {
                 self.facts |= FlowFacts::CLOSED;
             }

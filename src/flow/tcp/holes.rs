@@ -83,6 +83,9 @@ impl Hole {
 mod tests {
     use super::*;
 
+    /// Start, length, how many bytes that fills, and what is left.
+    type Case = (u32, u32, u32, &'static [(u32, u32)]);
+
     fn left(holes: &Holes) -> Vec<(u32, u32)> {
         let pieces = holes.0.iter();
         pieces.map(|hole| (hole.start, hole.length)).collect()
@@ -90,7 +93,7 @@ mod tests {
 
     #[test]
     fn a_hole_is_filled_from_any_side() {
-        let cases: [(u32, u32, u32, &[(u32, u32)]); 7] = [
+        let cases: [Case; 7] = [
             (100, 100, 100, &[]),
             (50, 500, 100, &[]),
             (50, 60, 10, &[(110, 90)]),
