@@ -191,6 +191,13 @@ impl Worker {
     }
 }
 
+/// Read one byte of each frame before any is looked at: the loads do not depend on one another, so the
+/// processor waits for memory once and not once a frame.
+fn fetch(frames: &Burst<'_>) {
+    let bytes = frames.iter().map(|frame| frame.data.first().copied().unwrap_or(0));
+    std::hint::black_box(bytes.fold(0, |all, byte| all ^ byte));
+}
+
 /// Add fragments to their datagrams; a frame that completes one is replaced by the whole datagram.
 fn defragment<'a>(
     fragments: &'a mut Fragments,
@@ -235,6 +242,7 @@ impl Stages {
         filter: Option<&Filter>,
     ) -> &'f mut [Facts] {
         let mut unknown = false;
+        fetch(frames);
         for (frame, facts) in frames.iter().zip(facts.iter_mut()) {
             facts.reset();
             dissect::headers(frame, facts);
