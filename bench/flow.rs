@@ -87,7 +87,7 @@ fn facts(tcp: bool) -> Facts {
 
 /// Track all frames of `load` in `order`; the nanoseconds that `track` took a packet.
 fn run(flows: &mut Flows, load: &Load, tcp: bool, now: &mut u64) -> f64 {
-    let mut spent = 0;
+    let mut spent: Vec<u64> = Vec::with_capacity(load.order.len() / BURST);
     let template = facts(tcp);
     for order in load.order.chunks_exact(BURST) {
         let frames: Vec<Frame<'_>> = order
@@ -110,10 +110,13 @@ fn run(flows: &mut Flows, load: &Load, tcp: bool, now: &mut u64) -> f64 {
         black_box(sum);
         let begin = Instant::now();
         flows.track(black_box(&frames), &mut facts, &mut |_| ());
-        spent += begin.elapsed().as_nanos() as u64;
+        spent.push(begin.elapsed().as_nanos() as u64);
         black_box(&facts);
     }
-    spent as f64 / load.order.len() as f64
+    // Other programs take the core away now and then: without the slowest hundredth of the bursts.
+    spent.sort_unstable();
+    spent.truncate(spent.len() - spent.len() / 100);
+    spent.iter().sum::<u64>() as f64 / (spent.len() * BURST) as f64
 }
 
 /// A burst that belongs to no flow: what the clock costs.

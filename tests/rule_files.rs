@@ -15,11 +15,11 @@ use wirelynx::rules::property::Node;
 
 /// Rules about protocols that this program does not read: what their first finding names.
 const UNREADABLE: [(u16, &str); 5] = [
-    (78, "`int`"),
-    (90, "`nas_5g`"),
-    (91, "`ngap`"),
-    (92, "`sctp_data`"),
-    (94, "`ngap`"),
+    (78, "`int.packet_count`"),
+    (90, "`nas_5g.security_type`"),
+    (91, "`ngap.procedure_code`"),
+    (92, "`sctp_data.data_ppid`"),
+    (94, "`ngap.procedure_code`"),
 ];
 
 fn published() -> Option<Vec<PathBuf>> {

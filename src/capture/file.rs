@@ -12,8 +12,8 @@ use std::io::{self, Read};
 /// What an error calls standard input.
 const STANDARD_INPUT: &str = "standard input";
 
-/// Open the capture file at `path`, or standard input when that is `-`. Its first bytes, and nothing
-/// else, tell the format: pcap or pcapng, or gzip of either.
+/// Open the capture file at `path`, or standard input when that is `-`. Its first bytes, not its
+/// name, tell the format: pcap or pcapng, or gzip of either.
 ///
 /// # Errors
 /// [`Error::Io`] when it cannot be read, [`Error::Format`] when it is not a capture file.

@@ -2,10 +2,10 @@
 //!
 //! ```text
 //! block      type 4 | total length 4 | body | total length 4
-//! section    0a 0d 0d 0a | total length 4 | byte order 4 | major 2 | minor 2 | section length 8 | ...
+//! section    byte order 4 | major 2 | minor 2 | section length 8 | options
 //! interface  link type 2 | reserved 2 | snapshot length 4 | options
 //! enhanced   interface 4 | time 4 + 4 | captured length 4 | wire length 4 | bytes | options
-//! obsolete   interface 2 | drops 2 | time 4 + 4 | captured length 4 | wire length 4 | bytes | options
+//! obsolete   interface 2 | drops 2 | as enhanced from here on
 //! simple     wire length 4 | bytes
 //! ```
 
@@ -49,7 +49,7 @@ enum Scale {
     /// A tick is so many nanoseconds.
     Nanos(u64),
     /// So many ticks make a nanosecond.
-    PerNano(u128),
+    PerNano(u64),
     /// A tick is a second, halved so many times.
     Halvings(u32),
 }
@@ -65,7 +65,11 @@ impl Scale {
         } else if exponent <= 9 {
             Self::Nanos(10_u64.pow(9 - exponent))
         } else {
-            Self::PerNano(10_u128.checked_pow(exponent - 9).unwrap_or(u128::MAX))
+            // So fine a clock does not reach its first nanosecond in 64 bits.
+            let never = Self::Halvings(127);
+            10_u64
+                .checked_pow(exponent - 9)
+                .map_or(never, Self::PerNano)
         }
     }
 
@@ -74,9 +78,7 @@ impl Scale {
     fn nanos(self, ticks: u64) -> u64 {
         match self {
             Self::Nanos(nanos) => ticks.saturating_mul(nanos),
-            Self::PerNano(divisor) => {
-                u64::try_from(u128::from(ticks) / divisor).unwrap_or(u64::MAX)
-            }
+            Self::PerNano(divisor) => ticks.checked_div(divisor).unwrap_or(0),
             Self::Halvings(count) => {
                 let nanos = u128::from(ticks) * 1_000_000_000;
                 u64::try_from(nanos >> count).unwrap_or(u64::MAX)
@@ -99,13 +101,10 @@ struct Interface {
 impl Interface {
     /// From the body of its block.
     fn parse(order: Order, body: &[u8]) -> Result<Self, Reason> {
-        let short = Reason::BlockShort {
-            length: u32::try_from(body.len()).unwrap_or(u32::MAX) + BLOCK_LENGTH_MIN,
-            least: BLOCK_LENGTH_MIN + 8,
-        };
+        let short = || block_short(body, 8);
         let mut interface = Self {
-            link: LinkType(order.u16_at(body, 0).ok_or(short)?),
-            snapshot_length: order.u32_at(body, 4).ok_or(short)?,
+            link: LinkType(order.u16_at(body, 0).ok_or_else(short)?),
+            snapshot_length: order.u32_at(body, 4).ok_or_else(short)?,
             scale: Scale::MICROS,
             offset_nanos: 0,
         };
@@ -199,11 +198,11 @@ impl Reader {
         Ok(())
     }
 
-    fn interface(&self, index: u32) -> Result<Interface, Reason> {
+    #[inline]
+    fn interface(&self, index: u32) -> Result<&Interface, Reason> {
         usize::try_from(index)
             .ok()
             .and_then(|index| self.interfaces.get(index))
-            .copied()
             .ok_or(Reason::Interface {
                 index,
                 described: self.interfaces.len(),
@@ -214,33 +213,22 @@ impl Reader {
     #[inline]
     fn packet<'a>(&mut self, body: &'a [u8], obsolete: bool) -> Result<Frame<'a>, Reason> {
         let order = self.order;
-        let short = Reason::BlockShort {
-            length: u32::try_from(body.len()).unwrap_or(u32::MAX) + BLOCK_LENGTH_MIN,
-            least: BLOCK_LENGTH_MIN + 20,
-        };
-        let (bytes, rest) = body.split_first_chunk::<20>().ok_or(short)?;
+        let short = || block_short(body, 20);
+        let [index, high, low, captured, wire_length] = order.words(body).ok_or_else(short)?;
         let index = if obsolete {
-            order.u16_at(bytes, 0).map(u32::from)
+            order.u16_at(body, 0).map_or(index, u32::from)
         } else {
-            order.u32_at(bytes, 0)
-        };
-        let (Some(index), Some(high), Some(low), Some(captured), Some(wire_length)) = (
-            index,
-            order.u32_at(bytes, 4),
-            order.u32_at(bytes, 8),
-            order.u32_at(bytes, 12),
-            order.u32_at(bytes, 16),
-        ) else {
-            return Err(short);
+            index
         };
         let interface = self.interface(index)?;
-        let data = captured_bytes(rest, captured)?;
+        let data = captured_bytes(body.get(20..).unwrap_or(&[]), captured)?;
+        let link = interface.link;
         self.latest = interface.timestamp(high, low);
         Ok(Frame {
             data,
             wire_length: wire_length.max(captured),
             timestamp: self.latest,
-            link: interface.link,
+            link,
             port: u16::try_from(index).unwrap_or(u16::MAX),
             queue: 0,
         })
@@ -249,11 +237,8 @@ impl Reader {
     /// The frame of a simple packet block. It has neither a time, so that it gets the one of the
     /// packet before it and time never jumps, nor a captured length, which follows from the rest.
     fn simple_packet<'a>(&self, body: &'a [u8]) -> Result<Frame<'a>, Reason> {
-        let short = Reason::BlockShort {
-            length: u32::try_from(body.len()).unwrap_or(u32::MAX) + BLOCK_LENGTH_MIN,
-            least: BLOCK_LENGTH_MIN + 4,
-        };
-        let wire_length = self.order.u32_at(body, 0).ok_or(short)?;
+        let short = || block_short(body, 4);
+        let wire_length = self.order.u32_at(body, 0).ok_or_else(short)?;
         let interface = self.interface(0)?;
         let captured = match interface.snapshot_length {
             0 => wire_length,
@@ -271,11 +256,9 @@ impl Reader {
 }
 
 impl Records for Reader {
-    #[inline]
+    #[inline(always)] // As for the other format.
     fn step<'a>(&mut self, window: &'a [u8]) -> Step<'a> {
-        let (Some(kind), Some(length)) =
-            (self.order.u32_at(window, 0), self.order.u32_at(window, 4))
-        else {
+        let Some([kind, length]) = self.order.words(window) else {
             return more(BLOCK_LENGTH_MIN);
         };
         if kind == SECTION {
@@ -343,6 +326,16 @@ fn whole(order: Order, window: &[u8], length: u32, least: u32) -> Block<'_> {
             first: length,
             last: last.unwrap_or(0),
         })),
+    }
+}
+
+/// The block of `body` has not even the `fixed` bytes that its type begins with.
+#[cold]
+fn block_short(body: &[u8], fixed: u32) -> Reason {
+    let length = u32::try_from(body.len()).unwrap_or(u32::MAX);
+    Reason::BlockShort {
+        length: length.saturating_add(BLOCK_LENGTH_MIN),
+        least: BLOCK_LENGTH_MIN + fixed,
     }
 }
 

@@ -49,6 +49,23 @@ impl Order {
         })
     }
 
+    /// The first `N` numbers of 32 bits in `bytes`; `None` when there are fewer. The order is asked
+    /// once for all of them.
+    #[inline]
+    pub(super) fn words<const N: usize>(self, bytes: &[u8]) -> Option<[u32; N]> {
+        let fields = bytes.as_chunks::<4>().0.first_chunk::<N>()?;
+        let mut words = [0; N];
+        for (word, field) in words.iter_mut().zip(fields) {
+            *word = u32::from_le_bytes(*field);
+        }
+        if self == Self::Big {
+            for word in &mut words {
+                *word = word.swap_bytes();
+            }
+        }
+        Some(words)
+    }
+
     /// The number at `offset`; `None` beyond the end.
     #[inline]
     pub(super) fn u32_at(self, bytes: &[u8], offset: usize) -> Option<u32> {

@@ -108,6 +108,11 @@ impl<'a> Cursor<'a> {
         self.take_slice(length).map(|_| ())
     }
 
+    /// Back to `offset`, where it has been.
+    pub fn rewind(&mut self, offset: usize) {
+        self.offset = self.offset.min(offset);
+    }
+
     /// Let the frame end `length` bytes from here, when it is longer than that: what a length field of
     /// a header says about trailing padding. Does nothing while [`Cursor::is_whole`].
     pub fn limit(&mut self, length: usize) {

@@ -31,6 +31,9 @@ pub(super) fn check(
     is_sound.then_some(found.expr)
 }
 
+/// Problems among which a name is looked for before it is reported again.
+const REMEMBERED_MAX: usize = 100;
+
 pub(super) struct Check<'t, 'p> {
     text: &'t str,
     mode: Mode,
@@ -107,7 +110,11 @@ impl Check<'_, '_> {
         let (name, warning) = match names::resolve(word, span, self.context.event) {
             Ok(found) => found,
             Err(problem) => {
-                self.problems.push(problem);
+                // The same name again needs no second explanation.
+                let mut latest = self.problems.iter().rev().take(REMEMBERED_MAX);
+                if !latest.any(|known| known.message == problem.message) {
+                    self.problems.push(problem);
+                }
                 return (Node::Number(0), Kind::Broken);
             }
         };

@@ -90,7 +90,7 @@ pub(super) fn resolve(
     }
     let mut parts = word.split('.');
     let protocol_name = parts.next().unwrap_or_default();
-    let protocol = protocol(protocol_name, span)?;
+    let protocol = protocol(protocol_name, word, span)?;
     let Some(attribute_name) = parts.next() else {
         return Ok((Name::Protocol(protocol), None));
     };
@@ -114,7 +114,7 @@ pub(super) fn resolve(
     Ok((Name::Attribute(attribute, Some(number)), warning))
 }
 
-fn protocol(name: &str, span: &Span) -> Result<Protocol, Problem> {
+fn protocol(name: &str, word: &str, span: &Span) -> Result<Protocol, Problem> {
     Protocol::from_name(name).ok_or_else(|| {
         let place = span.start..span.start.saturating_add(name.len()).max(span.start + 1);
         let known = Protocol::ALL.iter().map(|protocol| protocol.name());
@@ -126,7 +126,11 @@ fn protocol(name: &str, span: &Span) -> Result<Protocol, Problem> {
             true => "`wirelynx protocols` lists all".to_owned(),
             false => did_you_mean(&offered),
         };
-        let problem = Problem::error(place, format!("unknown protocol `{name}`"));
+        let message = match word == name {
+            true => format!("unknown protocol `{name}`"),
+            false => format!("unknown attribute `{word}`: no protocol is called `{name}`"),
+        };
+        let problem = Problem::error(place, message);
         problem.expected("expected a protocol").help(help)
     })
 }

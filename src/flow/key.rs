@@ -1,6 +1,5 @@
 //! What makes packets one flow: the five-tuple of the innermost IP packet, the same for both directions.
 
-use crate::packet::{Facts, Frame};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 /// IP protocol numbers with ports, or with something that Community ID maps to ports.
@@ -18,15 +17,22 @@ pub(super) mod protocol {
 /// | lower address (2 words) | higher address (2 words) |
 /// | lower port (16) | higher port (16) | protocol (8) | version (4), one way (1) | VLAN (16) |
 /// ```
-#[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Default, Clone, Copy)]
 pub struct Key([u64; 5]);
 
-/// One end of a flow.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-struct End {
-    address: u128,
-    port: u16,
+impl PartialEq for Key {
+    /// All words at once: equal keys are the rule where this is asked, so stopping early saves nothing.
+    #[inline]
+    fn eq(&self, other: &Self) -> bool {
+        let words = self.0.iter().zip(&other.0);
+        words.fold(0, |differ, (own, other)| differ | (own ^ other)) == 0
+    }
 }
+
+impl Eq for Key {}
+
+/// An address in two words; IPv4 in the lower 32 bits of the second.
+pub(super) type Address = [u64; 2];
 
 /// Bit of the last word that keeps the versions of IP apart (4 and 6 differ in it).
 const VERSION_SHIFT: u32 = 40;
@@ -35,35 +41,30 @@ const VLAN_SHIFT: u32 = 48;
 impl Key {
     pub(super) const EMPTY: Self = Self([0; 5]);
 
-    /// Key of a packet, and whether its sender is the second end of the key. `None` when the packet
-    /// has no IP header, or is cut off before its ports.
+    /// Key of a packet from the first of `ends` to the second, and whether they are the other way
+    /// round in the key. A one-way flow keeps their order.
     #[inline]
-    pub(super) fn of(frame: &Frame<'_>, facts: &Facts, with_vlan: bool) -> Option<(Self, bool)> {
-        let (source, destination) = addresses(frame.data, facts)?;
-        let (source_port, destination_port, one_way) = ports(frame.data, facts)?;
-        let source = End {
-            address: source,
-            port: source_port,
-        };
-        let destination = End {
-            address: destination,
-            port: destination_port,
-        };
-        let vlan = if with_vlan { facts.vlan } else { 0 };
+    pub(super) fn new(
+        ends: [(Address, u16); 2],
+        one_way: bool,
+        protocol: u8,
+        version: u8,
+        vlan: u16,
+    ) -> (Self, bool) {
+        let [source, destination] = ends;
         let swap = !one_way && destination < source;
         let (low, high) = if swap {
             (destination, source)
         } else {
             (source, destination)
         };
-        let last = u64::from(low.port)
-            | u64::from(high.port) << 16
-            | u64::from(facts.ip_protocol) << 32
-            | u64::from(facts.ip_version) << VERSION_SHIFT
+        let last = u64::from(low.1)
+            | u64::from(high.1) << 16
+            | u64::from(protocol) << 32
+            | u64::from(version) << VERSION_SHIFT
             | u64::from(vlan) << VLAN_SHIFT;
-        let [l0, l1] = halves(low.address);
-        let [h0, h1] = halves(high.address);
-        Some((Self([l0, l1, h0, h1, last]), swap))
+        let ([l0, l1], [h0, h1]) = (low.0, high.0);
+        (Self([l0, l1, h0, h1, last]), swap)
     }
 
     /// Addresses and ports in the direction from the first end to the second, or the reverse.
@@ -114,53 +115,6 @@ fn halves(address: u128) -> [u64; 2] {
         u64::from_be_bytes([a, b, c, d, e, f, g, h]),
         u64::from_be_bytes([i, j, k, l, m, n, o, p]),
     ]
-}
-
-/// Source and destination address of the innermost IP header.
-#[inline]
-fn addresses(data: &[u8], facts: &Facts) -> Option<(u128, u128)> {
-    let header = data.get(usize::from(facts.ip_offset)..)?;
-    match facts.ip_version {
-        4 => {
-            let (source, destination) = header.get(12..20)?.split_first_chunk::<4>()?;
-            let destination = destination.first_chunk::<4>()?;
-            Some((
-                u128::from(u32::from_be_bytes(*source)),
-                u128::from(u32::from_be_bytes(*destination)),
-            ))
-        }
-        6 => {
-            let (source, destination) = header.get(8..40)?.split_first_chunk::<16>()?;
-            let destination = destination.first_chunk::<16>()?;
-            Some((
-                u128::from_be_bytes(*source),
-                u128::from_be_bytes(*destination),
-            ))
-        }
-        _ => None,
-    }
-}
-
-/// Source and destination port, and whether the two directions are different flows.
-#[inline]
-fn ports(data: &[u8], facts: &Facts) -> Option<(u16, u16, bool)> {
-    match facts.ip_protocol {
-        protocol::TCP | protocol::UDP | protocol::SCTP => {
-            let header = data.get(usize::from(facts.transport_offset)..)?;
-            let [s0, s1, d0, d1] = *header.first_chunk::<4>()?;
-            Some((
-                u16::from_be_bytes([s0, s1]),
-                u16::from_be_bytes([d0, d1]),
-                false,
-            ))
-        }
-        number @ (protocol::ICMP | protocol::ICMPV6) => {
-            let header = data.get(usize::from(facts.transport_offset)..)?;
-            let [kind, code] = *header.first_chunk::<2>()?;
-            Some(icmp_ports(number, kind, code))
-        }
-        _ => Some((0, 0, false)),
-    }
 }
 
 /// Ports that Community ID 1.0 gives to a message of ICMP or ICMPv6, and whether it is one-way.
@@ -227,9 +181,17 @@ impl Secret {
     /// Hash of `key`.
     #[inline]
     pub(super) fn hash(&self, key: &Key) -> u64 {
-        let mut sum = self.summand;
-        for (factor, word) in self.factors.iter().zip(key.0) {
-            sum = sum.wrapping_add(factor.wrapping_mul(u128::from(word)));
+        let [l0, l1, h0, h1, last] = key.0;
+        let [fl0, fl1, fh0, fh1, flast] = self.factors;
+        let term = |factor: u128, word: u64| factor.wrapping_mul(u128::from(word));
+        let mut sum = self
+            .summand
+            .wrapping_add(term(fl1, l1))
+            .wrapping_add(term(fh1, h1))
+            .wrapping_add(term(flast, last));
+        // The upper halves of IPv4 addresses are 0 and add nothing.
+        if l0 | h0 != 0 {
+            sum = sum.wrapping_add(term(fl0, l0)).wrapping_add(term(fh0, h0));
         }
         let [high, _] = halves(sum);
         high
@@ -245,16 +207,18 @@ mod tests {
     }
 
     #[test]
-    fn both_directions_have_one_key() {
-        let a = End {
-            address: 1,
-            port: 80,
-        };
-        let b = End {
-            address: 1,
-            port: 81,
-        };
-        assert!(a < b, "equal addresses are ordered by port");
+    fn equal_addresses_are_ordered_by_port() {
+        let (a, b) = (([0, 1], 80), ([0, 1], 81));
+        let (there, swapped) = Key::new([a, b], false, protocol::TCP, 4, 0);
+        let (back, swapped_back) = Key::new([b, a], false, protocol::TCP, 4, 0);
+        assert_eq!(there, back);
+        assert!(!swapped && swapped_back);
+        let one_way = Key::new([b, a], true, protocol::TCP, 4, 0);
+        assert!(one_way.0 != there && !one_way.1);
+    }
+
+    #[test]
+    fn icmp_messages_and_their_answers_share_ports() {
         assert_eq!(icmp_ports(protocol::ICMP, 8, 0), (8, 0, false));
         assert_eq!(icmp_ports(protocol::ICMP, 0, 0), (0, 8, false));
         assert_eq!(icmp_ports(protocol::ICMP, 3, 1), (3, 1, true));

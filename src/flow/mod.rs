@@ -30,12 +30,11 @@ pub use tcp::{HISTORY_MAX, RoundTrips, TcpCounters};
 
 use crate::limits::BURST_MAX;
 use crate::packet::{Direction, Facts, FlowFacts, Frame, Timestamp};
-use arrayvec::ArrayVec;
 use expiry::Wheel;
 use key::{Secret, protocol};
-use observation::{Observation, Untracked, observe};
+use observation::{Observation, Untracked};
 use settings::{Class, Timeouts};
-use state::{Hot, mark};
+use state::{Hot, bit, mark};
 use std::hint::black_box;
 use table::Table;
 use tcp::{End, Ends, flag};
@@ -90,7 +89,8 @@ pub struct Flows {
     /// The latest time that any packet had.
     latest: Timestamp,
     counters: FlowCounters,
-    burst: ArrayVec<Observation, BURST_MAX>,
+    /// Of the burst at work.
+    burst: Vec<Observation>,
 }
 
 /// Called with each flow that ended.
@@ -114,7 +114,7 @@ impl Flows {
             next_id: 1,
             latest: Timestamp::default(),
             counters: FlowCounters::default(),
-            burst: ArrayVec::new(),
+            burst: vec![Observation::default(); BURST_MAX],
         }
     }
 
@@ -125,10 +125,11 @@ impl Flows {
     /// A flow whose time was up, or that a new connection takes the place of, ends here.
     pub fn track(&mut self, frames: &[Frame<'_>], facts: &mut [Facts], ended: Ended<'_>) {
         for (frames, facts) in frames.chunks(BURST_MAX).zip(facts.chunks_mut(BURST_MAX)) {
-            self.observe(frames, facts);
-            self.fetch();
-            let burst = std::mem::take(&mut self.burst);
-            for (seen, facts) in burst.iter().zip(facts) {
+            let mut burst = std::mem::take(&mut self.burst);
+            let seen = burst.get_mut(..frames.len()).unwrap_or_default();
+            self.observe(frames, facts, seen);
+            self.fetch(seen);
+            for (seen, facts) in seen.iter().zip(facts) {
                 if seen.tracked {
                     self.update(seen, &mut facts.flow, ended);
                 }
@@ -191,59 +192,57 @@ impl Flows {
     }
 
     /// First pass: what each packet says.
-    fn observe(&mut self, frames: &[Frame<'_>], facts: &[Facts]) {
-        self.burst.clear();
-        for (frame, facts) in frames.iter().zip(facts) {
-            let observation = match observe(frame, facts, &self.secret, self.vlan_in_key) {
-                Ok(observation) => {
-                    self.latest = self.latest.max(frame.timestamp);
-                    observation
-                }
-                Err(reason) => {
-                    let counter = match reason {
-                        Untracked::NotIp => &mut self.counters.not_ip,
-                        Untracked::Fragment => &mut self.counters.fragments,
-                        Untracked::CutOff => &mut self.counters.cut_off,
-                    };
-                    *counter += 1;
-                    Observation::default()
-                }
-            };
-            self.burst.push(observation);
+    fn observe(&mut self, frames: &[Frame<'_>], facts: &[Facts], burst: &mut [Observation]) {
+        for ((frame, facts), seen) in frames.iter().zip(facts).zip(burst) {
+            match seen.read(frame, facts, &self.secret, self.vlan_in_key) {
+                Ok(()) => self.latest = self.latest.max(frame.timestamp),
+                Err(Untracked::NotIp) => self.counters.not_ip += 1,
+                Err(Untracked::Fragment) => self.counters.fragments += 1,
+                Err(Untracked::CutOff) => self.counters.cut_off += 1,
+            }
         }
     }
 
     /// Second and third pass: one word of each bucket, then of each flow, for their own sake. The
     /// loads do not wait for one another, so the burst pays for one miss and not for all of them.
-    fn fetch(&self) {
-        let touched = self
-            .burst
+    fn fetch(&self, burst: &mut [Observation]) {
+        let touched = burst
             .iter()
             .fold(0, |sum, seen| sum ^ self.table.touch(seen.hash));
         black_box(touched);
-        let touched = self.burst.iter().fold(0, |sum, seen| {
-            let flow = self
-                .table
-                .guess(seen.hash)
-                .and_then(|index| self.hot.get(usize::try_from(index).ok()?));
-            match flow {
-                Some(hot) => sum ^ hot.key.first_word() ^ u64::from(hot.marks),
-                None => sum,
+        let mut touched = 0;
+        for seen in burst {
+            seen.guess = self.table.guess(seen.hash);
+            if let Some(index) = seen.guess
+                && let Ok(place) = usize::try_from(index)
+                && let Some(hot) = self.hot.get(place)
+            {
+                touched ^= hot.key.first_word() ^ u64::from(hot.second_line());
             }
-        });
+        }
         black_box(touched);
+    }
+
+    /// The flow of a packet.
+    #[inline]
+    fn find(&self, seen: &Observation) -> Option<u32> {
+        let is_it = |index: u32| {
+            usize::try_from(index)
+                .ok()
+                .and_then(|place| self.hot.get(place))
+                .is_some_and(|hot| hot.key == seen.key)
+        };
+        // An ended flow has an empty key, which no packet has.
+        match seen.guess {
+            Some(index) if is_it(index) => Some(index),
+            _ => self.table.find(seen.hash, is_it),
+        }
     }
 
     /// Last pass: one packet.
     #[inline]
     fn update(&mut self, seen: &Observation, facts: &mut FlowFacts, ended: Ended<'_>) {
-        let hot = &self.hot;
-        let found = self.table.find(seen.hash, |index| {
-            usize::try_from(index)
-                .ok()
-                .and_then(|index| hot.get(index))
-                .is_some_and(|hot| hot.key == seen.key)
-        });
+        let found = self.find(seen);
         let (index, is_new) = match found {
             Some(index) => match self.is_over(index, seen) {
                 None => (index, false),
@@ -287,7 +286,7 @@ impl Flows {
         }
         // A connection may use the ports of one that has closed; only a repeated SYN is the old one.
         let closed = |end: End| matches!(end, End::Closed | End::Reset);
-        let ends = Ends(hot.tcp_state);
+        let ends = Ends(hot.state);
         if !closed(ends.of(0)) && !closed(ends.of(1)) {
             return None;
         }
@@ -367,7 +366,7 @@ impl Flows {
             flow.tcp.note('^', 0);
         }
         if seen.from_second != answers {
-            hot.set(mark::SECOND_ORIGINATES);
+            hot.state |= bit::SECOND_ORIGINATES;
         }
         self.next_id += 1;
         self.counters.created += 1;
@@ -393,13 +392,12 @@ impl Flows {
                 let (flags, rtt) = tcp::advance(hot, &mut flow.tcp, seen, direction);
                 facts.flags |= flags;
                 facts.handshake_rtt_us = rtt;
-                if hot.has(mark::RETRANSMISSIONS) {
+                if hot.has(0, mark::REPEATS) || hot.has(1, mark::REPEATS) {
                     facts.retransmissions = flow.tcp.retransmissions();
                 }
             }
             protocol::UDP => {
-                if seen.payload_bytes != 0 && hot.set(mark::of(mark::DATA_NOTED, direction.index()))
-                {
+                if seen.payload_bytes != 0 && hot.set(direction.index(), mark::DATA_NOTED) {
                     flow.tcp.note('D', direction.index());
                 }
                 if direction == Direction::Responder {

@@ -1,6 +1,6 @@
 //! What the flow stage reads of one packet, all in one place, before it touches any flow.
 
-use super::key::{Key, Secret, protocol};
+use super::key::{Address, Key, Secret, icmp_ports, protocol};
 use crate::packet::{Facts, Frame, Timestamp};
 
 /// What one packet says.
@@ -29,6 +29,8 @@ pub(super) struct Observation {
     /// Length of the frame on the wire.
     pub(super) frame_bytes: u32,
     pub(super) vlan: u16,
+    /// Where the flow probably is.
+    pub(super) guess: Option<u32>,
 }
 
 /// Why a packet belongs to no flow.
@@ -45,55 +47,98 @@ pub(super) enum Untracked {
 /// Length of the fixed part of an IPv6 header, which its length field leaves out.
 const IPV6_HEADER: u32 = 40;
 
-/// Read one packet.
-#[inline]
-pub(super) fn observe(
-    frame: &Frame<'_>,
-    facts: &Facts,
-    secret: &Secret,
-    with_vlan: bool,
-) -> Result<Observation, Untracked> {
-    if facts.ip_version == 0 {
-        return Err(Untracked::NotIp);
-    }
-    if facts.has(Facts::FRAGMENT) {
-        return Err(Untracked::Fragment);
-    }
-    let (key, from_second) = Key::of(frame, facts, with_vlan).ok_or(Untracked::CutOff)?;
-    let (ip_bytes, ttl) = ip_fields(frame, facts).ok_or(Untracked::CutOff)?;
-    let ip_header = u32::from(facts.transport_offset.saturating_sub(facts.ip_offset));
-    let mut observation = Observation {
-        hash: secret.hash(&key),
-        key,
-        timestamp: frame.timestamp,
-        from_second,
-        tracked: true,
-        protocol: facts.ip_protocol,
-        ttl,
-        ip_bytes,
-        payload_bytes: ip_bytes.saturating_sub(ip_header),
-        frame_bytes: frame.wire_length,
-        vlan: facts.vlan,
-        ..Observation::default()
-    };
-    observation
-        .read_transport(frame, facts)
-        .ok_or(Untracked::CutOff)?;
-    Ok(observation)
-}
-
 impl Observation {
-    /// Header length off the payload, and the fields of TCP. `None` when the header is cut off.
+    /// Read one packet into this place. On `Err`, it belongs to no flow.
     #[inline]
-    fn read_transport(&mut self, frame: &Frame<'_>, facts: &Facts) -> Option<()> {
-        let header_bytes = match self.protocol {
+    pub(super) fn read(
+        &mut self,
+        frame: &Frame<'_>,
+        facts: &Facts,
+        secret: &Secret,
+        with_vlan: bool,
+    ) -> Result<(), Untracked> {
+        self.tracked = false;
+        if facts.ip_version == 0 {
+            return Err(Untracked::NotIp);
+        }
+        if facts.has(Facts::FRAGMENT) {
+            return Err(Untracked::Fragment);
+        }
+        self.timestamp = frame.timestamp;
+        self.frame_bytes = frame.wire_length;
+        self.protocol = facts.ip_protocol;
+        self.vlan = facts.vlan;
+        let read = self
+            .read_ip(frame, facts)
+            .and_then(|(source, destination)| {
+                let (ports, one_way) = self.read_transport(frame, facts)?;
+                let ends = [(source, ports.0), (destination, ports.1)];
+                let vlan = if with_vlan { facts.vlan } else { 0 };
+                let version = facts.ip_version;
+                (self.key, self.from_second) =
+                    Key::new(ends, one_way, self.protocol, version, vlan);
+                Some(())
+            });
+        read.ok_or(Untracked::CutOff)?;
+        self.hash = secret.hash(&self.key);
+        self.tracked = true;
+        Ok(())
+    }
+
+    /// Lengths and time to live of the innermost IP packet. Returns its addresses.
+    #[inline]
+    fn read_ip(&mut self, frame: &Frame<'_>, facts: &Facts) -> Option<(Address, Address)> {
+        let header = frame.data.get(usize::from(facts.ip_offset)..)?;
+        let announced;
+        let addresses;
+        if facts.ip_version == 4 {
+            let header = header.first_chunk::<20>()?;
+            let [_, _, l0, l1, _, _, _, _, ttl, ..] = *header;
+            let [.., a, b, c, d, e, f, g, h] = *header;
+            self.ttl = ttl;
+            announced = u32::from(u16::from_be_bytes([l0, l1]));
+            let source = u32::from_be_bytes([a, b, c, d]);
+            let destination = u32::from_be_bytes([e, f, g, h]);
+            addresses = ([0, u64::from(source)], [0, u64::from(destination)]);
+        } else {
+            let header = header.first_chunk::<40>()?;
+            let [_, _, _, _, l0, l1, _, ttl, ..] = *header;
+            self.ttl = ttl;
+            announced = match u32::from(u16::from_be_bytes([l0, l1])) {
+                // A jumbogram, or a packet that the sending card would have cut up.
+                0 => 0,
+                length => length.saturating_add(IPV6_HEADER),
+            };
+            let word = |place: usize| {
+                let bytes = header.get(place..).and_then(<[u8]>::first_chunk);
+                u64::from_be_bytes(bytes.copied().unwrap_or_default())
+            };
+            addresses = ([word(8), word(16)], [word(24), word(32)]);
+        }
+        // Without a length, the packet reaches to the end of the frame.
+        self.ip_bytes = match announced {
+            0 => frame.wire_length.saturating_sub(u32::from(facts.ip_offset)),
+            announced => announced,
+        };
+        Some(addresses)
+    }
+
+    /// Length of the payload, and the fields of TCP. Returns the ports, and whether the directions
+    /// are different flows. `None` when the header is cut off.
+    #[inline]
+    fn read_transport(&mut self, frame: &Frame<'_>, facts: &Facts) -> Option<((u16, u16), bool)> {
+        let header = frame.data.get(usize::from(facts.transport_offset)..);
+        let ip_header = u32::from(facts.transport_offset.saturating_sub(facts.ip_offset));
+        let length;
+        let ends;
+        self.tcp_flags = 0;
+        match self.protocol {
             protocol::TCP => {
-                let header = frame.data.get(usize::from(facts.transport_offset)..)?;
                 let [
-                    _,
-                    _,
-                    _,
-                    _,
+                    p0,
+                    p1,
+                    p2,
+                    p3,
                     s0,
                     s1,
                     s2,
@@ -106,40 +151,41 @@ impl Observation {
                     flags,
                     w0,
                     w1,
-                ] = *header.first_chunk::<16>()?;
+                ] = *header?.first_chunk::<16>()?;
                 self.sequence = u32::from_be_bytes([s0, s1, s2, s3]);
                 self.acknowledgement = u32::from_be_bytes([a0, a1, a2, a3]);
                 self.tcp_flags = flags;
                 self.zero_window = w0 | w1 == 0;
-                u32::from(offset >> 4).saturating_mul(4)
+                length = u32::from(offset >> 4).saturating_mul(4);
+                ends = (
+                    (u16::from_be_bytes([p0, p1]), u16::from_be_bytes([p2, p3])),
+                    false,
+                );
             }
-            protocol::UDP | protocol::ICMP | protocol::ICMPV6 => 8,
-            protocol::SCTP => 12,
-            _ => 0,
-        };
-        self.payload_bytes = self.payload_bytes.saturating_sub(header_bytes);
-        Some(())
-    }
-}
-
-/// Length of the innermost IP packet on the wire, and its time to live.
-#[inline]
-fn ip_fields(frame: &Frame<'_>, facts: &Facts) -> Option<(u32, u8)> {
-    let header = frame.data.get(usize::from(facts.ip_offset)..)?;
-    let (announced, ttl) = if facts.ip_version == 4 {
-        let [_, _, l0, l1, _, _, _, _, ttl] = *header.first_chunk::<9>()?;
-        (u32::from(u16::from_be_bytes([l0, l1])), ttl)
-    } else {
-        let [_, _, _, _, l0, l1, _, ttl] = *header.first_chunk::<8>()?;
-        match u32::from(u16::from_be_bytes([l0, l1])) {
-            // A jumbogram, or a packet that the sending card would have cut up.
-            0 => (0, ttl),
-            length => (length.saturating_add(IPV6_HEADER), ttl),
+            number @ (protocol::UDP | protocol::SCTP) => {
+                let [p0, p1, p2, p3] = *header?.first_chunk::<4>()?;
+                length = if number == protocol::UDP { 8 } else { 12 };
+                ends = (
+                    (u16::from_be_bytes([p0, p1]), u16::from_be_bytes([p2, p3])),
+                    false,
+                );
+            }
+            number @ (protocol::ICMP | protocol::ICMPV6) => {
+                let [kind, code] = *header?.first_chunk::<2>()?;
+                let (first, second, one_way) = icmp_ports(number, kind, code);
+                length = 8;
+                ends = ((first, second), one_way);
+            }
+            _ => {
+                length = 0;
+                ends = ((0, 0), false);
+            }
         }
-    };
-    // Without a length, the packet reaches to the end of the frame.
-    let rest = frame.wire_length.saturating_sub(u32::from(facts.ip_offset));
-    Some((if announced == 0 { rest } else { announced }, ttl))
+        self.payload_bytes = self
+            .ip_bytes
+            .saturating_sub(ip_header.saturating_add(length));
+        Some(ends)
+    }
 }
 
 #[cfg(test)]
@@ -149,12 +195,11 @@ mod tests {
 
     fn read(packet: &Packet) -> Result<Observation, Untracked> {
         let (data, facts) = packet.build();
-        observe(
-            &frame_of(&data, Timestamp::default()),
-            &facts,
-            &Secret::new(1),
-            false,
-        )
+        let frame = frame_of(&data, Timestamp::default());
+        let mut observation = Observation::default();
+        observation
+            .read(&frame, &facts, &Secret::new(1), false)
+            .map(|()| observation)
     }
 
     #[test]
@@ -180,16 +225,14 @@ mod tests {
     fn fragments_and_cut_off_packets_have_no_flow() {
         let (data, mut facts) = Packet::tcp(1, 2).build();
         let secret = Secret::new(1);
+        let mut observation = Observation::default();
         let short = frame_of(data.get(..35).unwrap(), Timestamp::default());
-        assert_eq!(
-            observe(&short, &facts, &secret, false).err(),
-            Some(Untracked::CutOff)
-        );
+        let cut_off = observation.read(&short, &facts, &secret, false);
+        assert_eq!(cut_off, Err(Untracked::CutOff));
         facts.flags |= Facts::FRAGMENT;
         let frame = frame_of(&data, Timestamp::default());
-        assert_eq!(
-            observe(&frame, &facts, &secret, false).err(),
-            Some(Untracked::Fragment)
-        );
+        let fragment = observation.read(&frame, &facts, &secret, false);
+        assert_eq!(fragment, Err(Untracked::Fragment));
+        assert!(!observation.tracked);
     }
 }

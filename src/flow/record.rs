@@ -1,7 +1,7 @@
 //! What is left of a flow when it has ended.
 
 use super::key::protocol;
-use super::state::{Counters, Flow, Hot, mark};
+use super::state::{Counters, Flow, Hot, bit};
 use super::tcp::{Ends, HISTORY_MAX, TcpCounters, state_name};
 use crate::dissect::application::detect::Application;
 use crate::packet::{Direction, Timestamp};
@@ -96,7 +96,7 @@ impl FlowRecord {
     pub(super) fn new(hot: &Hot, flow: &Flow, reason: EndReason) -> Self {
         let counters =
             [Direction::Originator, Direction::Responder].map(|side| hot.counters(flow, side));
-        let (source, destination) = hot.key.ends(hot.has(mark::SECOND_ORIGINATES));
+        let (source, destination) = hot.key.ends(hot.state & bit::SECOND_ORIGINATES != 0);
         let protocol = hot.key.protocol();
         let history = flow.tcp.history();
         Self {
@@ -133,7 +133,7 @@ fn final_state(hot: &Hot, history: &str, counters: &[Counters; 2]) -> &'static s
     match hot.key.protocol() {
         protocol::TCP => {
             let has_payload = originator.payload_bytes != 0 || responder.payload_bytes != 0;
-            state_name(Ends(hot.tcp_state), history, has_payload)
+            state_name(Ends(hot.state), history, has_payload)
         }
         protocol::UDP => match (originator.packets, responder.packets) {
             (0, _) => "SHR",

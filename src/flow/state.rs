@@ -35,36 +35,39 @@ pub(super) struct Hot {
     pub(super) tcp_flags: [u8; 2],
     /// Time to live of the last packet.
     ttl: [u8; 2],
-    /// TCP: states of both ends, see [`super::tcp`].
-    pub(super) tcp_state: u8,
+    /// Bits of [`mark`], by direction.
+    marks: [u8; 2],
+    /// TCP states of both ends (see [`super::tcp::Ends`]), and bits of [`bit`].
+    pub(super) state: u8,
     pub(super) class: Class,
-    /// Bits of [`mark`].
-    pub(super) marks: u16,
 }
 
 const _: () = assert!(size_of::<Hot>() == 128, "two cache lines");
 
-/// Bits of [`Hot::marks`]. Those in pairs are for the originator; shifted by one, for the responder.
-pub(super) mod mark {
+/// Bits of [`Hot::state`] above those of the TCP ends.
+pub(super) mod bit {
     /// The originator is the second end of the key.
-    pub(in crate::flow) const SECOND_ORIGINATES: u16 = 1 << 0;
-    /// Something was moved to the cold part that the next packet must look at.
-    pub(in crate::flow) const RETRANSMISSIONS: u16 = 1 << 1;
-    pub(in crate::flow) const HANDSHAKE: u16 = 1 << 2;
-    pub(in crate::flow) const CLOSED: u16 = 1 << 3;
-    pub(in crate::flow) const HOLES: u16 = 1 << 4;
-    pub(in crate::flow) const ESTABLISHED: u16 = 1 << 5;
-    /// Pairs.
-    pub(in crate::flow) const PAYLOAD: u16 = 1 << 6;
-    pub(in crate::flow) const SEQUENCE: u16 = 1 << 8;
-    pub(in crate::flow) const SAMPLE: u16 = 1 << 10;
-    pub(in crate::flow) const ACK_NOTED: u16 = 1 << 12;
-    pub(in crate::flow) const DATA_NOTED: u16 = 1 << 14;
+    pub(in crate::flow) const SECOND_ORIGINATES: u8 = 1 << 7;
+    /// TCP: a SYN+ACK waits for its ACK.
+    pub(in crate::flow) const HANDSHAKE: u8 = 1 << 6;
+}
 
-    /// The bit of a pair for direction `index`.
-    pub(in crate::flow) const fn of(pair: u16, index: usize) -> u16 {
-        if index == 0 { pair } else { pair << 1 }
-    }
+/// Bits of [`Hot::marks`].
+pub(super) mod mark {
+    /// A packet with payload came: [`super::Hot::count`] knows when.
+    pub(in crate::flow) const PAYLOAD: u8 = 1 << 0;
+    /// TCP: the next sequence number is known.
+    pub(in crate::flow) const SEQUENCE: u8 = 1 << 1;
+    /// TCP: a round trip is being measured.
+    pub(in crate::flow) const SAMPLE: u8 = 1 << 2;
+    /// TCP: there are bytes that were not seen.
+    pub(in crate::flow) const HOLES: u8 = 1 << 3;
+    /// TCP: there were retransmissions.
+    pub(in crate::flow) const REPEATS: u8 = 1 << 4;
+    /// The history has the letter for a bare ACK.
+    pub(in crate::flow) const ACK_NOTED: u8 = 1 << 5;
+    /// The history has the letter for payload.
+    pub(in crate::flow) const DATA_NOTED: u8 = 1 << 6;
 }
 
 impl Hot {
@@ -82,15 +85,15 @@ impl Hot {
         overhead: [0; 2],
         tcp_flags: [0; 2],
         ttl: [0; 2],
-        tcp_state: 0,
+        marks: [0; 2],
+        state: 0,
         class: Class::Other,
-        marks: 0,
     };
 
     /// Who sent this packet.
     #[inline]
     pub(super) const fn direction(&self, observation: &Observation) -> Direction {
-        let second_originates = self.has(mark::SECOND_ORIGINATES);
+        let second_originates = self.state & bit::SECOND_ORIGINATES != 0;
         if second_originates == observation.from_second {
             Direction::Originator
         } else {
@@ -98,22 +101,35 @@ impl Hot {
         }
     }
 
+    /// Is this mark of direction `index` set?
     #[inline]
-    pub(super) const fn has(&self, mark: u16) -> bool {
-        self.marks & mark != 0
+    pub(super) const fn has(&self, index: usize, mark: u8) -> bool {
+        self.marks[index] & mark != 0
     }
 
     /// Set a mark; true when it was not set yet.
     #[inline]
-    pub(super) const fn set(&mut self, mark: u16) -> bool {
-        let new = self.marks & mark == 0;
-        self.marks |= mark;
+    pub(super) const fn set(&mut self, index: usize, mark: u8) -> bool {
+        let new = self.marks[index] & mark == 0;
+        self.marks[index] |= mark;
         new
     }
 
     #[inline]
-    pub(super) const fn unset(&mut self, mark: u16) {
-        self.marks &= !mark;
+    pub(super) const fn unset(&mut self, index: usize, mark: u8) {
+        self.marks[index] &= !mark;
+    }
+
+    /// Some word of the second cache line.
+    #[inline]
+    pub(super) const fn second_line(&self) -> u8 {
+        self.state
+    }
+
+    /// Packets counted in a direction since the counter last overflowed.
+    #[inline]
+    pub(super) const fn packets_lately(&self, index: usize) -> u16 {
+        self.packets[index]
     }
 
     /// Time of the last packet of either direction.
@@ -167,7 +183,7 @@ impl Hot {
         );
         let now = micros_u32(observation.timestamp);
         let before = std::mem::replace(&mut self.payload_us[index], now);
-        if self.set(mark::of(mark::PAYLOAD, index)) {
+        if self.set(index, mark::PAYLOAD) {
             0
         } else {
             now.wrapping_sub(before)

@@ -5,7 +5,7 @@
 
 use super::observation::Observation;
 use super::settings::Class;
-use super::state::{Hot, mark, micros_u32};
+use super::state::{Hot, bit, mark, micros_u32};
 use crate::packet::{Direction, FlowFacts, Timestamp};
 use arrayvec::{ArrayString, ArrayVec};
 
@@ -31,6 +31,10 @@ const HOLES_MAX: usize = 4;
 /// Beyond it the number is noise, and counting starts again from there.
 const STEP_MAX: u32 = 1 << 30;
 
+/// Round trips are measured on the first packets of a direction, and then on every so many.
+const SAMPLED_ALL: u16 = 8;
+const SAMPLED_EVERY: u16 = 16;
+
 /// State of one end.
 #[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
 #[repr(u8)]
@@ -49,7 +53,7 @@ pub(super) enum End {
     Reset,
 }
 
-/// States of both ends in one byte: three bits each, the originator's below.
+/// States of both ends in the lower six bits of a byte: three each, the originator's below.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Ends(pub(super) u8);
 
@@ -70,9 +74,9 @@ impl Ends {
 
     const fn with(self, index: usize, end: End) -> Self {
         if index == 0 {
-            Self(self.0 & !7 | end as u8)
+            Self(self.0 & !0x07 | end as u8)
         } else {
-            Self(self.0 & 7 | (end as u8) << 3)
+            Self(self.0 & !0x38 | (end as u8) << 3)
         }
     }
 
@@ -231,7 +235,7 @@ pub(super) fn advance(
     step.window();
     step.sequence();
     let mut handshake_us = 0;
-    if step.has(flag::CONTROL) || Ends(step.hot.tcp_state).of(own) == End::Inactive {
+    if step.has(flag::CONTROL) || Ends(step.hot.state).of(own) == End::Inactive {
         step.change_state();
         step.reclass();
     }
@@ -252,14 +256,14 @@ impl Step<'_> {
 
     #[inline]
     const fn ends(&self) -> Ends {
-        Ends(self.hot.tcp_state)
+        Ends(self.hot.state)
     }
 
     fn set_end(&mut self, index: usize, end: End) {
         let ends = self.ends();
         if ends.of(index) != end {
             self.tcp.sides[index].before = ends.of(index);
-            self.hot.tcp_state = ends.with(index, end).0;
+            self.hot.state = ends.with(index, end).0;
         }
     }
 
@@ -279,7 +283,7 @@ impl Step<'_> {
         let next = self.hot.next_sequence[own];
         let start = self.seen.sequence;
         let end = start.wrapping_add(length);
-        if self.hot.set(mark::of(mark::SEQUENCE, own)) || self.restarts() {
+        if self.hot.set(own, mark::SEQUENCE) || self.restarts() {
             self.tcp.sides[own].initial = start;
             self.hot.next_sequence[own] = end;
             return;
@@ -310,11 +314,14 @@ impl Step<'_> {
             && !matches!(self.ends().of(self.own), End::Closed | End::Reset)
     }
 
-    /// Begin to measure a round trip, if none is being measured.
+    /// Begin to measure a round trip, if none is being measured: of the first packets and then of some,
+    /// because each result is a visit to the cold part of the flow.
     #[inline]
     fn sample(&mut self, end: u32) {
         let own = self.own;
-        if self.seen.payload_bytes != 0 && self.hot.set(mark::of(mark::SAMPLE, own)) {
+        let packets = self.hot.packets_lately(own);
+        let due = packets < SAMPLED_ALL || packets.is_multiple_of(SAMPLED_EVERY);
+        if due && self.seen.payload_bytes != 0 && self.hot.set(own, mark::SAMPLE) {
             self.hot.sample_sequence[own] = end;
             self.hot.sample_us[own] = micros_u32(self.seen.timestamp);
         }
@@ -336,7 +343,7 @@ impl Step<'_> {
                 .saturating_add(u64::from(oldest.length));
         }
         side.holes.push(hole);
-        self.hot.set(mark::HOLES);
+        self.hot.set(self.own, mark::HOLES);
         self.hot.next_sequence[self.own] = end;
         self.out_of_order();
     }
@@ -358,8 +365,8 @@ impl Step<'_> {
         }
         if !late {
             // An answer to one of two equal segments measures nothing (Karn).
-            self.hot.unset(mark::of(mark::SAMPLE, own));
-            self.hot.set(mark::RETRANSMISSIONS);
+            self.hot.unset(own, mark::SAMPLE);
+            self.hot.set(own, mark::REPEATS);
             let counters = &mut self.tcp.sides[own].counters;
             counters.retransmissions = counters.retransmissions.saturating_add(1);
             self.facts |= FlowFacts::RETRANSMISSION | FlowFacts::OUT_OF_ORDER;
@@ -376,7 +383,7 @@ impl Step<'_> {
 
     /// Take `length` bytes from `start` out of the holes of an end. Returns how many were in them.
     fn fill(&mut self, index: usize, start: u32, length: u32) -> u32 {
-        if !self.hot.has(mark::HOLES) {
+        if !self.hot.has(index, mark::HOLES) {
             return 0;
         }
         let side = &mut self.tcp.sides[index];
@@ -402,14 +409,15 @@ impl Step<'_> {
     fn acknowledge(&mut self) {
         let (own, peer) = (self.own, self.peer);
         let number = self.seen.acknowledgement;
-        if self.hot.set(mark::of(mark::SEQUENCE, peer)) {
+        if self.hot.set(peer, mark::SEQUENCE) {
             self.hot.next_sequence[peer] = number;
             self.tcp.sides[peer].initial = number.wrapping_sub(1);
             return;
         }
-        let sample = mark::of(mark::SAMPLE, peer);
-        if self.hot.has(sample) && number.wrapping_sub(self.hot.sample_sequence[peer]) < STEP_MAX {
-            self.hot.unset(sample);
+        if self.hot.has(peer, mark::SAMPLE)
+            && number.wrapping_sub(self.hot.sample_sequence[peer]) < STEP_MAX
+        {
+            self.hot.unset(peer, mark::SAMPLE);
             let now = micros_u32(self.seen.timestamp);
             let took = now.wrapping_sub(self.hot.sample_us[peer]);
             self.tcp.sides[peer].counters.round_trips.add(took);
@@ -419,15 +427,15 @@ impl Step<'_> {
             self.hot.next_sequence[peer] = number;
             self.missed(ahead);
         }
-        if self.hot.has(mark::HOLES) {
+        if self.hot.has(peer, mark::HOLES) {
             self.acknowledge_holes(number);
         }
         let both_closed = self.ends().of(own) == End::Closed && self.ends().of(peer) == End::Closed;
         if both_closed && number == self.hot.next_sequence[peer] && !self.has(flag::FIN) {
-            if self.hot.set(mark::CLOSED) {
+            if self.hot.class != Class::TcpClosed {
                 self.facts |= FlowFacts::CLOSED;
             }
-            self.reclass();
+            self.hot.class = Class::TcpClosed;
         }
     }
 
@@ -462,11 +470,10 @@ impl Step<'_> {
     /// The ACK of the originator after a SYN+ACK. Returns the time since its SYN in microseconds.
     #[inline]
     fn complete(&mut self) -> u32 {
-        if !self.hot.has(mark::HANDSHAKE) || self.own != Direction::Originator.index() {
+        if self.hot.state & bit::HANDSHAKE == 0 || self.own != Direction::Originator.index() {
             return 0;
         }
-        self.hot.unset(mark::HANDSHAKE);
-        self.hot.set(mark::ESTABLISHED);
+        self.hot.state &= !bit::HANDSHAKE;
         self.facts |= FlowFacts::ESTABLISHED;
         self.reclass();
         let now = self.seen.timestamp;
@@ -497,10 +504,10 @@ impl Step<'_> {
         if self.has(flag::CONTROL) {
             self.note_control();
         } else if self.seen.payload_bytes != 0 {
-            if self.hot.set(mark::of(mark::DATA_NOTED, own)) {
+            if self.hot.set(own, mark::DATA_NOTED) {
                 self.tcp.note('D', own);
             }
-        } else if self.has(flag::ACK) && self.hot.set(mark::of(mark::ACK_NOTED, own)) {
+        } else if self.has(flag::ACK) && self.hot.set(own, mark::ACK_NOTED) {
             self.tcp.note('A', own);
         }
     }
@@ -633,14 +640,14 @@ impl Step<'_> {
         {
             self.tcp.syn_ack = now;
             self.tcp.server_rtt_us = micros_between(self.tcp.syn, now);
-            self.hot.set(mark::HANDSHAKE);
+            self.hot.state |= bit::HANDSHAKE;
         }
     }
 
     /// Which time-out counts from here on.
     fn reclass(&mut self) {
         let ends = self.ends();
-        self.hot.class = if self.hot.has(mark::CLOSED) {
+        self.hot.class = if self.hot.class == Class::TcpClosed {
             Class::TcpClosed
         } else if ends.either(End::Reset) {
             Class::TcpReset
@@ -648,7 +655,7 @@ impl Step<'_> {
             Class::TcpClosing
         } else if ends.either(End::SynSent)
             || ends.either(End::SynAckSent)
-            || self.hot.has(mark::HANDSHAKE)
+            || self.hot.state & bit::HANDSHAKE != 0
         {
             Class::TcpHalfOpen
         } else {

@@ -296,107 +296,106 @@ fn a_file_cut_anywhere_gives_the_whole_packets_before() {
     }
 }
 
+/// What is told of the blocks that `build` adds to a file with one packet.
+fn told(order: Order, build: impl Fn(&mut Blocks)) -> String {
+    let mut blocks = Blocks::new(order);
+    blocks.interface(1, 0, &[]).enhanced(0, 1, b"x");
+    let place = format!("damaged at byte {}: ", blocks.bytes.len());
+    build(&mut blocks);
+    let text = damage(&blocks.bytes, 1);
+    text.strip_prefix(&place).unwrap_or(&text).to_owned()
+}
+
 #[test]
 fn what_blocks_claim_is_checked() {
     for order in ORDERS {
-        let mut start = Blocks::new(order);
-        start.interface(1, 0, &[]).enhanced(0, 1, b"x");
-        let at = start.bytes.len();
-        let told = |build: &dyn Fn(&mut Blocks)| {
-            let mut blocks = Blocks {
-                order,
-                bytes: start.bytes.clone(),
-            };
-            build(&mut blocks);
-            let text = damage(&blocks.bytes, 1);
-            let place = format!("damaged at byte {at}: ");
-            text.strip_prefix(&place).unwrap_or(&text).to_owned()
+        let second_version = match order {
+            Order::Little => 2,
+            Order::Big => 0x0002_0000,
         };
-        let raw = |blocks: &mut Blocks, words: &[u32]| {
-            let words = blocks.words(words);
-            blocks.bytes.extend(words);
-        };
-        assert_eq!(
-            told(&|blocks| raw(blocks, &[6, 8, 8, 8])),
-            "a block claims 8 bytes, expected at least 12"
-        );
-        assert_eq!(
-            told(&|blocks| raw(blocks, &[99, 16, 0, 12])),
-            "a block begins with length 16 and ends with length 12, expected the same"
-        );
-        assert_eq!(
-            told(&|blocks| raw(blocks, &[6, 0xffff_ffff, 0, 0])),
-            "a block claims 4294967295 bytes, expected at most 1048576"
-        );
-        assert_eq!(
-            told(&|blocks| raw(blocks, &[99, 0xffff_ffff, 0, 0])),
-            "the file ends inside a block: expected 4294967296 bytes, found 16"
-        );
-        assert_eq!(
-            told(&|blocks| raw(blocks, &[6, 16, 0, 16])),
-            "a block claims 16 bytes, expected at least 32"
-        );
-        assert_eq!(
-            told(&|blocks| raw(blocks, &[3, 12, 12])),
-            "a block claims 12 bytes, expected at least 16"
-        );
-        assert_eq!(
-            told(&|blocks| raw(blocks, &[6, 32, 0, 0, 0, 5, 5, 32])),
-            "a packet claims 5 captured bytes, its block has room for 0"
-        );
-        assert_eq!(
-            told(&|blocks| raw(blocks, &[6, 32, 0, 0, 0, 0xffff_ffff, 5, 32])),
-            "a packet claims 4294967295 bytes, expected at most 262144"
-        );
-        assert_eq!(
-            told(&|blocks| raw(blocks, &[3, 16, 262_145, 16])),
-            "a packet claims 262145 bytes, expected at most 262144"
-        );
-        assert_eq!(
-            told(&|blocks| raw(blocks, &[1, 12, 12])),
-            "a block claims 12 bytes, expected at least 20"
-        );
-        assert_eq!(
-            told(&|blocks| raw(blocks, &[SECTION, 28, 0x0505_0505, 0, 0, 0, 28])),
-            "a section begins with 05 05 05 05, expected 1a 2b 3c 4d or 4d 3c 2b 1a"
-        );
-        let version = version_two(order);
-        assert_eq!(
-            told(&|blocks| raw(blocks, &[SECTION, 28, ORDER_MAGIC, version, 0, 0, 28])),
-            "a section of version 2.0, expected 1.x"
-        );
-        assert_eq!(
-            told(&|blocks| raw(blocks, &[SECTION, 24, ORDER_MAGIC, 0x0001_0001, 0, 24])),
-            "a block claims 24 bytes, expected at least 28"
-        );
-        assert_eq!(
-            told(&|blocks| {
-                blocks.interface(1, 0, &[(9, &[6, 6])]);
-            }),
-            "option 9 of an interface claims 2 bytes, which it cannot have"
-        );
-        assert_eq!(
-            told(&|blocks| {
-                blocks.interface(1, 0, &[(14, &[0; 7])]);
-            }),
-            "option 14 of an interface claims 7 bytes, which it cannot have"
-        );
-        assert_eq!(
-            told(&|blocks| {
-                let mut body = blocks.words(&[1, 0]);
-                body.extend([blocks.half(3), blocks.half(0xffff)].concat());
-                blocks.block(INTERFACE, &body);
-            }),
-            "option 3 of an interface claims 65535 bytes, which it cannot have"
-        );
+        let cases: [(&[u32], &str); 13] = [
+            (
+                &[6, 8, 8, 8],
+                "a block claims 8 bytes, expected at least 12",
+            ),
+            (
+                &[99, 16, 0, 12],
+                "a block begins with length 16 and ends with length 12, expected the same",
+            ),
+            (
+                &[6, 0xffff_ffff, 0, 0],
+                "a block claims 4294967295 bytes, expected at most 1048576",
+            ),
+            (
+                &[99, 0xffff_ffff, 0, 0],
+                "the file ends inside a block: expected 4294967296 bytes, found 16",
+            ),
+            (
+                &[6, 16, 0, 16],
+                "a block claims 16 bytes, expected at least 32",
+            ),
+            (
+                &[3, 12, 12],
+                "a block claims 12 bytes, expected at least 16",
+            ),
+            (
+                &[1, 12, 12],
+                "a block claims 12 bytes, expected at least 20",
+            ),
+            (
+                &[6, 32, 0, 0, 0, 5, 5, 32],
+                "a packet claims 5 captured bytes, its block has room for 0",
+            ),
+            (
+                &[6, 32, 0, 0, 0, 0xffff_ffff, 5, 32],
+                "a packet claims 4294967295 bytes, expected at most 262144",
+            ),
+            (
+                &[3, 16, 262_145, 16],
+                "a packet claims 262145 bytes, expected at most 262144",
+            ),
+            (
+                &[SECTION, 28, 0x0505_0505, 0, 0, 0, 28],
+                "a section begins with 05 05 05 05, expected 1a 2b 3c 4d or 4d 3c 2b 1a",
+            ),
+            (
+                &[SECTION, 28, ORDER_MAGIC, second_version, 0, 0, 28],
+                "a section of version 2.0, expected 1.x",
+            ),
+            (
+                &[SECTION, 24, ORDER_MAGIC, 0x0001_0001, 0, 24],
+                "a block claims 24 bytes, expected at least 28",
+            ),
+        ];
+        for (words, expected) in cases {
+            let text = told(order, |blocks| blocks.bytes.extend(blocks.words(words)));
+            assert_eq!(text, expected);
+        }
     }
 }
 
-/// Version 2.0 as a word.
-fn version_two(order: Order) -> u32 {
-    match order {
-        Order::Little => 2,
-        Order::Big => 0x0002_0000,
+#[test]
+fn what_options_claim_is_checked() {
+    for order in ORDERS {
+        let resolution = told(order, |blocks| {
+            blocks.interface(1, 0, &[(9, &[6, 6])]);
+        });
+        let offset = told(order, |blocks| {
+            blocks.interface(1, 0, &[(14, &[0; 7])]);
+        });
+        let name = told(order, |blocks| {
+            let mut body = blocks.words(&[1, 0]);
+            body.extend([blocks.half(3), blocks.half(0xffff)].concat());
+            blocks.block(INTERFACE, &body);
+        });
+        for (text, code, length) in [(resolution, 9, 2), (offset, 14, 7), (name, 3, 65_535)] {
+            assert_eq!(
+                text,
+                format!(
+                    "option {code} of an interface claims {length} bytes, which it cannot have"
+                )
+            );
+        }
     }
 }
 

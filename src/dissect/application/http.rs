@@ -239,14 +239,17 @@ fn after_line(head: &[u8]) -> &[u8] {
         .unwrap_or(&[])
 }
 
-/// Where the ` HTTP/d.d` at the end of a request line starts.
+/// Where the ` HTTP/1.1` at the end of a request line starts. Servers take a broken minor version
+/// (` HTTP/1.`), so it counts, too.
 fn version_at(line: &[u8]) -> Option<usize> {
-    let at = line.trim_ascii_end().len().checked_sub(9)?;
-    let [b' ', b'H', b'T', b'T', b'P', b'/', major, b'.', minor] = line.get(at..)?.first_chunk()?
-    else {
+    const LENGTH_MAX: usize = 10;
+    let line = line.trim_ascii_end();
+    let at = memchr::memrchr(b' ', line)?;
+    let version = line.get(at..)?;
+    let [b' ', b'H', b'T', b'T', b'P', b'/', b'0'..=b'9', ..] = version else {
         return None;
     };
-    (major.is_ascii_digit() && minor.is_ascii_digit()).then_some(at)
+    (version.len() <= LENGTH_MAX).then_some(at)
 }
 
 /// Methods by which MMT knows a request: its published alerts pass over TRACE, TRACK and DEBUG.
@@ -283,8 +286,13 @@ pub fn compat_message(payload: &[u8], again: bool) -> Option<Message<'_>> {
         RESPONSE
     } else {
         let version = first.get(version_at(first)?..)?;
-        let known = COMPAT_METHODS.iter().any(|method| first.starts_with(method));
-        if version.len() != 9 || !version.starts_with(b" HTTP/1.") || !known {
+        let known = COMPAT_METHODS
+            .iter()
+            .any(|method| first.starts_with(method));
+        let [b' ', b'H', b'T', b'T', b'P', b'/', b'1', b'.', b'0'..=b'9'] = version else {
+            return None;
+        };
+        if !known {
             return None;
         }
         REQUEST
@@ -324,6 +332,20 @@ fn compat_lines(head: &[u8]) -> impl Iterator<Item = &[u8]> {
 fn line_end_compat(bytes: &[u8]) -> Option<usize> {
     memchr::memchr_iter(b'\r', bytes).find(|at| bytes.get(at.wrapping_add(1)) == Some(&b'\n'))
 }
+
+/// Methods that servers answer whatever their line ends in.
+const METHODS: [&[u8]; 10] = [
+    b"GET",
+    b"HEAD",
+    b"POST",
+    b"PUT",
+    b"DELETE",
+    b"CONNECT",
+    b"OPTIONS",
+    b"TRACE",
+    b"PATCH",
+    b"PROPFIND",
+];
 
 /// How a first line looks.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -368,7 +390,14 @@ pub(super) fn judge_start(bytes: &[u8]) -> StartLine {
     let printable = after.iter().all(|byte| *byte >= b' ' && *byte != 0x7f);
     match (whole, version_at(after)) {
         (true, Some(_)) => StartLine::Yes,
-        (true, None) if line.starts_with(b"GET /") => StartLine::Simple,
+        // With more behind it, it is a request whose version is broken: servers answer it.
+        (true, None) if METHODS.contains(&line.get(..token).unwrap_or(&[])) => {
+            match after_line(bytes) {
+                [] if line.starts_with(b"GET /") => StartLine::Simple,
+                [] => StartLine::No,
+                _ => StartLine::Yes,
+            }
+        }
         (false, _) if printable => StartLine::Partial,
         _ => StartLine::No,
     }

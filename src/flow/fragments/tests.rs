@@ -173,7 +173,7 @@ fn ipv6_loses_its_fragment_header() {
 fn a_ping_of_death_completes_with_its_true_length() {
     let mut fragments = Fragments::new(&settings(2));
     let bytes = payload(65_528 + 1_000);
-    let frames = pieces(&bytes, 1_480 - 1_480 % 8);
+    let frames = pieces(&bytes, 1_480);
     let slots: Vec<_> = frames
         .iter()
         .filter_map(|f| insert(&mut fragments, f))
@@ -314,4 +314,46 @@ fn random_fragments_keep_the_account() {
     fragments.release();
     assert_eq!(fragments.free.len() + fragments.incomplete(), 8);
     assert!(fragments.counters().completed > 100);
+}
+
+#[test]
+fn a_reassembled_frame_is_dissected_to_its_end() {
+    use crate::dissect::{Protocol, headers};
+    // UDP of 30 bytes payload in two fragments; alone, and in a tunnel of IP in IP.
+    let udp = [&[0, 7, 0, 9, 0, 38, 0, 0][..], &[5; 30]].concat();
+    let inner = [v4(1, 0, true, &udp[..24]), v4(1, 24, false, &udp[24..])];
+    let tunnelled = inner.clone().map(|frame| {
+        let mut outer = v4(2, 0, false, &frame[14..]);
+        outer[14 + 9] = 4;
+        outer
+    });
+    for (frames, ip_offset) in [(inner, 14), (tunnelled, 34)] {
+        let mut fragments = Fragments::new(&settings(4));
+        for (arrival, data) in frames.iter().rev().enumerate() {
+            let mut frame = Frame {
+                data,
+                wire_length: u32::try_from(data.len()).unwrap(),
+                timestamp: Timestamp::default(),
+                link: LinkType::ETHERNET,
+                port: 0,
+                queue: 0,
+            };
+            let mut facts = Facts::new();
+            headers(&frame, &mut facts);
+            assert!(facts.has(Facts::FRAGMENT));
+            assert_eq!(facts.ip_offset, ip_offset);
+            fragments.insert(&frame, &mut facts);
+            assert_eq!(facts.datagram, u16::from(arrival == 1));
+            if facts.datagram == 1 {
+                (frame.data, frame.wire_length) = fragments.datagram(0);
+                facts = fragments.facts(0);
+                headers(&frame, &mut facts);
+                let end = usize::try_from(facts.end).unwrap();
+                assert_eq!(end, usize::from(ip_offset) + 20 + udp.len());
+                assert_eq!(facts.offset_of(Protocol::Udp), Some(end - udp.len()));
+                assert_eq!((facts.payload_announced, facts.destination_port), (30, 9));
+                assert_eq!(facts.flags, Facts::REASSEMBLED);
+            }
+        }
+    }
 }

@@ -43,7 +43,7 @@ pub(super) fn dtls(sample: &Sample<'_>) -> Fit {
             _,
             _,
             _,
-            1 | 2 | 3,
+            1..=3,
             ..
         ]
     )

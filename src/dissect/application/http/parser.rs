@@ -33,7 +33,7 @@ enum State {
     ChunkEnd,
     /// In the lines behind the last chunk.
     Trailer,
-    /// Lost: until a piece of the stream begins with what can only be a start line.
+    /// Lost, until there is what can only be a start line.
     Resync,
     /// After CONNECT or an upgrade: another protocol.
     Tunnel,
@@ -132,9 +132,13 @@ impl Parser {
                 }
                 Step::Skip(length)
             }
-            State::Resync => match judge_start(input) {
-                StartLine::Yes => self.start(input),
-                _ => Step::Skip(input.len()),
+            State::Resync => match find_start(input) {
+                Some(0) => self.start(input),
+                Some(at) => {
+                    self.state = State::Start;
+                    Step::Skip(at)
+                }
+                None => Step::Skip(input.len()),
             },
         }
     }
@@ -262,10 +266,10 @@ impl Parser {
         while let Some(end) = memchr(b'\n', rest) {
             let (line, behind) = rest.split_at(end);
             rest = behind.get(1..).unwrap_or(&[]);
-            let blank = match (self.line, line) {
-                (Line::Empty, [] | [b'\r']) | (Line::Cr, []) => true,
-                _ => false,
-            };
+            let blank = matches!(
+                (self.line, line),
+                (Line::Empty, [] | [b'\r']) | (Line::Cr, [])
+            );
             self.line = Line::Empty;
             self.lines = self.lines.saturating_add(1);
             if blank || self.lines > HTTP_HEAD_LINES_MAX && self.state == State::Head {
@@ -339,6 +343,21 @@ impl Parser {
         self.state = State::Resync;
         Step::Skip(input.len())
     }
+}
+
+/// Where a start line stands for certain: at the start of a piece of the stream, or behind an empty
+/// line, where a header block has ended.
+fn find_start(input: &[u8]) -> Option<usize> {
+    let (mut from, mut plausible) = (0, true);
+    while let Some(rest) = input.get(from..).filter(|rest| !rest.is_empty()) {
+        if plausible && judge_start(rest) == StartLine::Yes {
+            return Some(from);
+        }
+        let end = memchr(b'\n', rest)?;
+        plausible = matches!(rest.get(..end), Some([] | [b'\r']));
+        from += end + 1;
+    }
+    None
 }
 
 const CHUNK_START: State = State::ChunkSize {

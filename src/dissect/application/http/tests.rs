@@ -77,6 +77,9 @@ fn start_lines() {
         (b"GET / HTTP/1.1\r\n", StartLine::Yes),
         (b"M-SEARCH * HTTP/1.1\n", StartLine::Yes),
         (b"GET /\r\n", StartLine::Simple),
+        (b"GET /HTTP/1.1\r\nHost: a\r\n", StartLine::Yes),
+        (b"POST / HTTP/1.\r\n", StartLine::Yes),
+        (b"POST /\r\n", StartLine::No),
         (b"GET /", StartLine::Partial),
         (b"", StartLine::Partial),
         (b"HTT", StartLine::Partial),
@@ -104,7 +107,8 @@ fn compat_reads_one_segment_with_fixed_spellings() {
     assert_eq!(text(request, "host").unwrap(), "a");
     assert_eq!(text(request, "user_agent").unwrap(), "c");
     assert_eq!(text(request, "accept"), None);
-    let response = compat_message(b"HTTP/1.1 200 OK\r\nServer: x\r\n\r\nServer: y\r\n", false).unwrap();
+    let response =
+        compat_message(b"HTTP/1.1 200 OK\r\nServer: x\r\n\r\nServer: y\r\n", false).unwrap();
     assert_eq!(text(response, "response").unwrap(), "200 OK");
     assert_eq!(text(response, "server").unwrap(), "x");
     for no in [
@@ -113,6 +117,7 @@ fn compat_reads_one_segment_with_fixed_spellings() {
         b"GET / HTTP/1.1",
         b"",
         b"GET / HTTP/1.1 \r\n",
+        b"GET / HTTP/1.\r\n",
     ] {
         assert!(compat_message(no, false).is_none(), "{}", no.escape_ascii());
     }
