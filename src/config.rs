@@ -104,7 +104,11 @@ pub struct Output {
 
 impl Default for Output {
     fn default() -> Self {
-        Self { alerts: "-".to_owned(), alert_format: "json".to_owned(), flows: String::new() }
+        Self {
+            alerts: "-".to_owned(),
+            alert_format: "json".to_owned(),
+            flows: String::new(),
+        }
     }
 }
 
@@ -120,7 +124,10 @@ pub struct Metrics {
 
 impl Default for Metrics {
     fn default() -> Self {
-        Self { enabled: true, address: SocketAddr::from(([127, 0, 0, 1], 9_477)) }
+        Self {
+            enabled: true,
+            address: SocketAddr::from(([127, 0, 0, 1], 9_477)),
+        }
     }
 }
 
@@ -199,13 +206,17 @@ impl Config {
         let mut table = Table::new();
         let mut origin = "configuration".to_owned();
         if let Some(path) = path {
-            let text = std::fs::read_to_string(path)
-                .map_err(|source| Error::Read { path: path.to_owned(), source })?;
-            origin = path.display().to_string();
-            table = text.parse().map_err(|error: toml::de::Error| Error::Syntax {
-                origin: origin.clone(),
-                message: error.to_string(),
+            let text = std::fs::read_to_string(path).map_err(|source| Error::Read {
+                path: path.to_owned(),
+                source,
             })?;
+            origin = path.display().to_string();
+            table = text
+                .parse()
+                .map_err(|error: toml::de::Error| Error::Syntax {
+                    origin: origin.clone(),
+                    message: error.to_string(),
+                })?;
             check_keys(&table, &origin)?;
         }
         for setting in settings {
@@ -213,18 +224,35 @@ impl Config {
         }
         let config: Self = Value::Table(table)
             .try_into()
-            .map_err(|error: toml::de::Error| Error::Syntax { origin, message: error.to_string() })?;
+            .map_err(|error: toml::de::Error| Error::Syntax {
+                origin,
+                message: error.to_string(),
+            })?;
         config.check()?;
         Ok(config)
     }
 
     fn check(&self) -> Result<(), Error> {
         let require = |holds: bool, key, value: String, expected| {
-            if holds { Ok(()) } else { Err(Error::Value { key, value, expected }) }
+            if holds {
+                Ok(())
+            } else {
+                Err(Error::Value {
+                    key,
+                    value,
+                    expected,
+                })
+            }
         };
         let capture = &self.capture;
-        require((1..=64).contains(&capture.queues), "capture.queues", capture.queues.to_string(), "1 to 64")?;
-        let descriptors = (64..=8192).contains(&capture.descriptors) && capture.descriptors.is_multiple_of(32);
+        require(
+            (1..=64).contains(&capture.queues),
+            "capture.queues",
+            capture.queues.to_string(),
+            "1 to 64",
+        )?;
+        let descriptors =
+            (64..=8192).contains(&capture.descriptors) && capture.descriptors.is_multiple_of(32);
         require(
             descriptors,
             "capture.descriptors",
@@ -262,8 +290,10 @@ fn apply(table: &mut Table, setting: &str) -> Result<(), Error> {
         let message = "expected key=value".to_owned();
         return Err(Error::Syntax { origin, message });
     };
-    let parsed: Option<Value> =
-        format!("v = {value}").parse::<Table>().ok().and_then(|mut table| table.remove("v"));
+    let parsed: Option<Value> = format!("v = {value}")
+        .parse::<Table>()
+        .ok()
+        .and_then(|mut table| table.remove("v"));
     let mut nested = parsed.unwrap_or_else(|| Value::String(value.to_owned()));
     for part in key.trim().rsplit('.') {
         nested = Value::Table(Table::from_iter([(part.to_owned(), nested)]));
@@ -293,7 +323,11 @@ fn check_keys(table: &Table, origin: &str) -> Result<(), Error> {
         if !known.contains(&key) {
             let nearest = crate::expr::names::nearest(&key, known.iter().map(String::as_str));
             let nearest = nearest.first().map(|near| (*near).to_owned());
-            return Err(Error::UnknownKey { origin: origin.to_owned(), key, nearest });
+            return Err(Error::UnknownKey {
+                origin: origin.to_owned(),
+                key,
+                nearest,
+            });
         }
     }
     Ok(())
@@ -335,14 +369,26 @@ mod tests {
         known.sort();
         assert_eq!(found, known);
         let defaults = Table::try_from(Config::default()).unwrap();
-        assert_eq!(text.parse::<Table>().unwrap(), defaults, "the sample shows the defaults");
+        assert_eq!(
+            text.parse::<Table>().unwrap(),
+            defaults,
+            "the sample shows the defaults"
+        );
     }
 
     #[test]
     fn an_unknown_key_names_the_nearest_known_one() {
-        let error = set("capture.que=3").unwrap_err().to_string();
-        assert_eq!(error, "-X capture.que=3: unknown key 'capture.que'; did you mean 'capture.queues'?");
-        assert!(set("nonsense").unwrap_err().to_string().contains("expected key=value"));
+        let error = set("capture.queue=3").unwrap_err().to_string();
+        assert_eq!(
+            error,
+            "-X capture.queue=3: unknown key 'capture.queue'; did you mean 'capture.queues'?"
+        );
+        assert!(
+            set("nonsense")
+                .unwrap_err()
+                .to_string()
+                .contains("expected key=value")
+        );
     }
 
     #[test]

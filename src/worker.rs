@@ -4,8 +4,8 @@
 //! what others read of it (counters) are copies.
 
 use crate::capture::Burst;
-use crate::dissect::application::stream::{self, Applications};
 use crate::dissect::application::http;
+use crate::dissect::application::stream::{self, Applications};
 use crate::dissect::attribute::{Message, Totals, Value, View};
 use crate::dissect::{self, Protocol, ProtocolSet};
 use crate::flow::fragments::{self, Fragments};
@@ -102,7 +102,10 @@ impl Worker {
     /// Takes its memory here, and none later for a packet.
     pub fn new(rules: Arc<RuleSet>, settings: &Settings, scope: Scope) -> Self {
         let seed = u64::try_from(settings.seed & u128::from(u64::MAX)).unwrap_or(0);
-        let limits = settings.instances.unwrap_or(Limits { per_rule: 100_000, total: 1_000_000 });
+        let limits = settings.instances.unwrap_or(Limits {
+            per_rule: 100_000,
+            total: 1_000_000,
+        });
         Self {
             fragments: Fragments::new(&settings.fragments),
             facts: vec![Facts::new(); BURST_MAX],
@@ -126,7 +129,13 @@ impl Worker {
 
     /// The path of a packet: walk a burst through every stage. Events come out in order.
     pub fn burst(&mut self, mut frames: Burst<'_>, sink: &mut impl Sink) {
-        let Self { fragments, facts, scope, filter, stages } = self;
+        let Self {
+            fragments,
+            facts,
+            scope,
+            filter,
+            stages,
+        } = self;
         let facts = stages.headers(&mut frames, facts, filter.as_deref());
         if *scope >= Scope::Flows {
             let frames = defragment(fragments, frames, facts);
@@ -155,9 +164,13 @@ impl Worker {
     /// The input has ended: deadlines pass, flows end.
     pub fn finish(&mut self, sink: &mut impl Sink) {
         let stages = &mut self.stages;
-        stages.engine.finish(&stages.rules, &mut |alert| sink.event(Event::Alert(alert)));
+        stages
+            .engine
+            .finish(&stages.rules, &mut |alert| sink.event(Event::Alert(alert)));
         let applications = &mut stages.applications;
-        stages.flows.drain(&mut |record| end_flow(applications, record, sink));
+        stages
+            .flows
+            .drain(&mut |record| end_flow(applications, record, sink));
     }
 
     /// What was counted, as of now.
@@ -193,7 +206,11 @@ fn defragment<'a>(
     for (frame, facts) in frames.iter_mut().zip(facts.iter_mut()) {
         if let Some(slot) = facts.datagram.checked_sub(1) {
             let (data, wire_length) = fragments.datagram(slot);
-            *frame = Frame { data, wire_length, ..*frame };
+            *frame = Frame {
+                data,
+                wire_length,
+                ..*frame
+            };
             let number = facts.number;
             *facts = fragments.facts(slot);
             facts.number = number;
@@ -240,11 +257,20 @@ impl Stages {
     ) {
         let mut kept = 0;
         for index in 0..frames.len() {
-            let (Some(frame), Some(known)) = (frames.get(index), facts.get(index)) else { break };
-            let view = View { frame, facts: known, message: None, totals: &self.totals };
+            let (Some(frame), Some(known)) = (frames.get(index), facts.get(index)) else {
+                break;
+            };
+            let view = View {
+                frame,
+                facts: known,
+                message: None,
+                totals: &self.totals,
+            };
             let reason = match known.stop {
                 Stop::UnknownLink => Some(DropReason::LinkType),
-                _ if filter.is_some_and(|filter| !filter.holds(&view)) => Some(DropReason::Filtered),
+                _ if filter.is_some_and(|filter| !filter.holds(&view)) => {
+                    Some(DropReason::Filtered)
+                }
                 _ => None,
             };
             match reason {
@@ -262,7 +288,9 @@ impl Stages {
     /// Find or create the flow of every packet.
     fn track(&mut self, frames: &[Frame<'_>], facts: &mut [Facts], sink: &mut impl Sink) {
         let applications = &mut self.applications;
-        self.flows.track(frames, facts, &mut |record| end_flow(applications, record, sink));
+        self.flows.track(frames, facts, &mut |record| {
+            end_flow(applications, record, sink)
+        });
     }
 
     /// Put streams in order and read application messages.
@@ -271,24 +299,46 @@ impl Stages {
             // The place of a flow that ended in this very burst may belong to another one by now.
             let flow = self.flows.flow_mut(facts.flow.index);
             if let Some(flow) = flow.filter(|flow| facts.flow.id != 0 && flow.id == facts.flow.id) {
-                self.applications.parse(index, frame, facts, &mut flow.application);
+                self.applications
+                    .parse(index, frame, facts, &mut flow.application);
             }
         }
     }
 
     /// Evaluate the rules on every packet, and again on each further message that it completes.
     fn evaluate(&mut self, frames: &[Frame<'_>], facts: &[Facts], sink: &mut impl Sink) {
-        let Self { rules, engine, applications, totals, values, http_compat, .. } = self;
+        let Self {
+            rules,
+            engine,
+            applications,
+            totals,
+            values,
+            http_compat,
+            ..
+        } = self;
         let mut slots = renew(std::mem::take(values));
         slots.resize(rules.extraction.len(), Value::Number(0));
         for (index, (frame, facts)) in frames.iter().zip(facts).enumerate() {
             if self.counts_totals {
                 count_totals(totals, frame, facts);
             }
-            let messages = Messages { applications, index, frame, facts, compat: *http_compat };
-            let mut view = View { frame, facts, message: messages.first(), totals };
+            let messages = Messages {
+                applications,
+                index,
+                frame,
+                facts,
+                compat: *http_compat,
+            };
+            let mut view = View {
+                frame,
+                facts,
+                message: messages.first(),
+                totals,
+            };
             sink.packet(&view);
-            engine.evaluate(rules, &view, &mut slots, &mut |alert| sink.event(Event::Alert(alert)));
+            engine.evaluate(rules, &view, &mut slots, &mut |alert| {
+                sink.event(Event::Alert(alert))
+            });
             for message in messages.further() {
                 view.message = Some(message);
                 let mut emit = |alert| sink.event(Event::Alert(alert));
@@ -306,7 +356,8 @@ impl Stages {
         if self.now >= self.expiry_due {
             self.expiry_due = Timestamp::from_nanos(self.now.nanos() + EXPIRY_INTERVAL_NS);
             let applications = &mut self.applications;
-            self.flows.expire(self.now, &mut |record| end_flow(applications, record, sink));
+            self.flows
+                .expire(self.now, &mut |record| end_flow(applications, record, sink));
         }
     }
 }
@@ -334,7 +385,12 @@ impl<'a> Messages<'a, '_> {
 
     fn further(&self) -> impl Iterator<Item = Message<'a>> {
         let count = if self.compat { 0 } else { usize::MAX };
-        let references = self.applications.messages_of(self.index).iter().skip(1).take(count);
+        let references = self
+            .applications
+            .messages_of(self.index)
+            .iter()
+            .skip(1)
+            .take(count);
         references.map(|reference| self.applications.message(reference, self.frame))
     }
 }
@@ -365,7 +421,9 @@ fn add_total(
     frame: &Frame<'_>,
     facts: &Facts,
 ) {
-    let Some(cell) = totals.get(protocol as usize) else { return };
+    let Some(cell) = totals.get(protocol as usize) else {
+        return;
+    };
     let mut total = cell.get();
     let bytes = u64::from(frame.wire_length);
     let now = frame.timestamp.micros();

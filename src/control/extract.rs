@@ -6,8 +6,8 @@ use crate::capture::{Burst, Capture, Progress, file};
 use crate::dissect::attribute::{AttributeId, Type, Value, View};
 use crate::expr::Mode;
 use crate::expr::evaluate::{Scalar, Text};
-use crate::output::alert::json_value;
 use crate::output::Event;
+use crate::output::alert::json_value;
 use crate::rules::RuleSet;
 use crate::worker::{Scope, Settings, Sink, Worker};
 use std::io::{BufWriter, Write};
@@ -48,11 +48,22 @@ pub fn execute(options: &Options) -> Result<(), Failure> {
     let fields = resolve(&options.fields)?;
     let filter = options.filter.as_deref().map(parse_filter).transpose()?;
     let rules = Arc::new(RuleSet::new(Vec::new(), Mode::Standard).0);
-    let settings = Settings { seed: super::seed(), filter, totals: true, ..Settings::default() };
+    let settings = Settings {
+        seed: super::seed(),
+        filter,
+        totals: true,
+        ..Settings::default()
+    };
     let mut worker = Worker::new(rules, &settings, Scope::Rules);
     let mut source = file::open(&options.trace)?;
     let output = BufWriter::new(std::io::stdout());
-    let mut printer = Printer { fields, format: options.format, output, line: String::new(), failed: None };
+    let mut printer = Printer {
+        fields,
+        format: options.format,
+        output,
+        line: String::new(),
+        failed: None,
+    };
     printer.header()?;
     loop {
         let mut burst = Burst::new();
@@ -87,7 +98,10 @@ fn resolve(names: &[String]) -> Result<Vec<AttributeId>, Failure> {
         let (protocol, attribute) = name.split_once('.')?;
         AttributeId::from_names(protocol, attribute)
     };
-    names.iter().map(|name| find(name).ok_or_else(|| unknown(name))).collect()
+    names
+        .iter()
+        .map(|name| find(name).ok_or_else(|| unknown(name)))
+        .collect()
 }
 
 struct Printer<W: Write> {
@@ -116,7 +130,10 @@ impl<W: Write> Printer<W> {
                 let mut text = String::new();
                 print(&mut text, id.kind(), value);
                 // JSON quotes text as CSV does not: the inner quotation marks double there.
-                match text.strip_prefix('"').and_then(|text| text.strip_suffix('"')) {
+                match text
+                    .strip_prefix('"')
+                    .and_then(|text| text.strip_suffix('"'))
+                {
                     Some(inner) if !inner.contains(['"', ',', '\\']) => self.line.push_str(inner),
                     Some(inner) => {
                         self.line.push('"');
@@ -170,7 +187,10 @@ impl<W: Write> Sink for Printer<W> {
 fn print(line: &mut String, kind: Type, value: Value<'_>) {
     match value {
         Value::Path(layers) => {
-            let ids: Vec<String> = layers.iter().map(|layer| layer.protocol.id().to_string()).collect();
+            let ids: Vec<String> = layers
+                .iter()
+                .map(|layer| layer.protocol.id().to_string())
+                .collect();
             line.push('"');
             line.push_str(&ids.join("."));
             line.push('"');

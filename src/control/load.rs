@@ -21,7 +21,11 @@ pub struct Loaded {
 impl Loaded {
     /// Ids of the rules that run, in load order.
     pub fn ids(&self) -> Vec<String> {
-        self.rules.programs.iter().map(|program| program.property.id.to_string()).collect()
+        self.rules
+            .programs
+            .iter()
+            .map(|program| program.property.id.to_string())
+            .collect()
     }
 }
 
@@ -61,10 +65,16 @@ pub fn rules(
         skipped.insert(text);
     }
     let files_skipped = u64::try_from(skipped.len()).unwrap_or(u64::MAX);
-    Ok(Loaded { rules: Arc::new(rules), files_skipped })
+    Ok(Loaded {
+        rules: Arc::new(rules),
+        files_skipped,
+    })
 }
 
 fn first_line(diagnostic: &Diagnostic) -> String {
-    let place = format!("{}:{}:{}", diagnostic.file, diagnostic.line, diagnostic.column);
+    let place = format!(
+        "{}:{}:{}",
+        diagnostic.file, diagnostic.line, diagnostic.column
+    );
     format!("{place}: {}", diagnostic.message)
 }

@@ -32,7 +32,9 @@ impl Progress {
         let (bytes, total) = position();
         if let (Some(total), None) = (total, self.bar.length()) {
             self.bar.set_length(total);
-            self.bar.set_style(style("{msg} [{bar:30}] {percent:>3} % {bytes_per_sec} {eta}"));
+            self.bar.set_style(style(
+                "{msg} [{bar:30}] {percent:>3} % {bytes_per_sec} {eta}",
+            ));
         }
         self.bar.set_position(bytes);
     }

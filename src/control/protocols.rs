@@ -74,7 +74,10 @@ fn list() -> String {
 
 fn table(protocol: Protocol) -> String {
     let definition = protocol.definition();
-    let mut text = format!("{} ({}): {}\n", definition.name, definition.id, definition.title);
+    let mut text = format!(
+        "{} ({}): {}\n",
+        definition.name, definition.id, definition.title
+    );
     text.push_str("  id  attribute                            type                 scope\n");
     for id in AttributeId::all_of(protocol) {
         if let Some(attribute) = id.attribute() {
@@ -93,7 +96,10 @@ fn table(protocol: Protocol) -> String {
 
 fn as_json(protocol: Protocol) -> String {
     let definition = protocol.definition();
-    let mut text = format!("{{\"id\":{},\"name\":\"{}\",\"title\":", definition.id, definition.name);
+    let mut text = format!(
+        "{{\"id\":{},\"name\":\"{}\",\"title\":",
+        definition.id, definition.name
+    );
     quoted(&mut text, definition.title);
     text.push_str(",\"attributes\":[");
     for (index, id) in AttributeId::all_of(protocol).enumerate() {

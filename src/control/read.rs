@@ -64,9 +64,18 @@ pub struct Options {
 /// # Errors
 /// A file is no capture, a rule or filter is wrong, an output cannot be written.
 pub fn execute(options: &Options) -> Result<(), Failure> {
-    let mode = if options.compat.is_some() { Mode::Compat } else { Mode::Standard };
+    let mode = if options.compat.is_some() {
+        Mode::Compat
+    } else {
+        Mode::Standard
+    };
     let filter = options.filter.as_deref().map(parse_filter).transpose()?;
-    let loaded = load::rules(&options.rules, mode, options.lists.as_deref(), options.strict)?;
+    let loaded = load::rules(
+        &options.rules,
+        mode,
+        options.lists.as_deref(),
+        options.strict,
+    )?;
     let settings = Settings {
         seed: super::seed(),
         filter,
@@ -135,7 +144,8 @@ pub fn parse_filter(text: &str) -> Result<Arc<Filter>, Failure> {
         let rendered: Vec<String> = diagnostics.iter().map(|d| d.render(false)).collect();
         Failure::Usage(format!("--filter:\n{}", rendered.join("\n")))
     })?;
-    let filter = Filter::new(&expr).map_err(|error| Failure::Usage(format!("--filter: {error}")))?;
+    let filter =
+        Filter::new(&expr).map_err(|error| Failure::Usage(format!("--filter: {error}")))?;
     Ok(Arc::new(filter))
 }
 
@@ -147,11 +157,16 @@ pub fn conclude(snapshot: &Snapshot, loaded: &Loaded, stats: bool) -> Result<(),
         eprint!("{}", crate::metrics::statistics(snapshot));
     }
     if loaded.files_skipped > 0 {
-        eprintln!("rule files skipped because of an error: {}", loaded.files_skipped);
+        eprintln!(
+            "rule files skipped because of an error: {}",
+            loaded.files_skipped
+        );
     }
     if account.balances() {
         Ok(())
     } else {
-        Err(Failure::Running(format!("the account does not balance: {account}")))
+        Err(Failure::Running(format!(
+            "the account does not balance: {account}"
+        )))
     }
 }

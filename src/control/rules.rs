@@ -73,9 +73,17 @@ fn print(listing: &Listing) -> Result<(), Failure> {
 }
 
 fn mode(compat: &Option<String>) -> Mode {
-    if compat.is_some() { Mode::Compat } else { Mode::Standard }
+    if compat.is_some() {
+        Mode::Compat
+    } else {
+        Mode::Standard
+    }
 }
 
 fn or_default(paths: &[String]) -> Vec<String> {
-    if paths.is_empty() { vec![DEFAULT_PATH.to_owned()] } else { paths.to_vec() }
+    if paths.is_empty() {
+        vec![DEFAULT_PATH.to_owned()]
+    } else {
+        paths.to_vec()
+    }
 }

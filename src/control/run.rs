@@ -82,7 +82,9 @@ mod live {
         let started = dpdk::start(&capture_settings(config))?;
         let (captures, monitor) = started.captures(1);
         let Some(mut capture) = captures.into_iter().next() else {
-            return Err(Failure::Usage("capture.ports: name at least one port".to_owned()));
+            return Err(Failure::Usage(
+                "capture.ports: name at least one port".to_owned(),
+            ));
         };
         let shown: Shown = Arc::new(Mutex::new(Snapshot {
             rules: loaded.ids(),
@@ -150,7 +152,11 @@ mod live {
         shown: &Shown,
         last: bool,
     ) {
-        let guard = if last { shown.lock().ok() } else { shown.try_lock().ok() };
+        let guard = if last {
+            shown.lock().ok()
+        } else {
+            shown.try_lock().ok()
+        };
         if let Some(mut shown) = guard {
             shown.workers.clear();
             shown.workers.push(worker.counters());
@@ -202,10 +208,7 @@ mod live {
         Ok(stop)
     }
 
-    fn sinks(
-        config: &Config,
-        rules: &Arc<crate::rules::RuleSet>,
-    ) -> Result<Sinks, Failure> {
+    fn sinks(config: &Config, rules: &Arc<crate::rules::RuleSet>) -> Result<Sinks, Failure> {
         let file = |path: &String| match path.is_empty() {
             true => Ok(None),
             false => create(path).map(Some),
@@ -236,7 +239,12 @@ mod live {
     }
 
     fn capture_settings(config: &Config) -> dpdk::Settings {
-        let config::Capture { queues, descriptors, promiscuous, .. } = config.capture;
+        let config::Capture {
+            queues,
+            descriptors,
+            promiscuous,
+            ..
+        } = config.capture;
         let port = |device: &String| PortSettings {
             queues,
             descriptors,

@@ -374,7 +374,7 @@ fn last(next: Next, start: usize, cursor: &mut Cursor<'_>, facts: &mut Facts) ->
 
 #[cfg(test)]
 mod tests {
-    use super::testing::{frame, walk};
+    use super::test_walk::{Walked, survives_truncation};
     use super::*;
     use crate::limits::LAYERS_MAX;
     use std::collections::HashSet;
@@ -408,19 +408,19 @@ mod tests {
             LinkType(512),
             LinkType(u16::MAX),
         ] {
-            assert_eq!(walk(link, &[0; 64]).stop, Stop::UnknownLink);
+            assert_eq!(Walked::new(link, &[0; 64]).facts.stop, Stop::UnknownLink);
         }
     }
 
     #[test]
     fn raw_ip_needs_a_version_and_has_no_link_layer() {
         for link in [LinkType::RAW, LinkType::RAW_BSD] {
-            assert_eq!(walk(link, &[]).stop, Stop::Truncated);
-            let facts = walk(link, &[0x50; 40]);
+            assert_eq!(Walked::new(link, &[]).facts.stop, Stop::Truncated);
+            let facts = Walked::new(link, &[0x50; 40]).facts;
             assert_eq!(facts.stop, Stop::BadVersion);
             assert!(facts.layers().is_empty());
             assert_eq!((facts.payload_offset, facts.end), (0, 40));
-            assert_eq!(walk(link, &[]).end, 0);
+            assert_eq!(Walked::new(link, &[]).facts.end, 0);
         }
         let cursor = Cursor::new(&[0x45]);
         assert_eq!(Next::of_ip_version(&cursor), Some(Next::EtherType(0x0800)));
@@ -434,16 +434,96 @@ mod tests {
         for _ in 0..=LAYERS_MAX {
             bytes.extend([0x81, 0x00, 0x00, 0x01]);
         }
-        let facts = walk(LinkType::ETHERNET, &bytes);
+        let facts = Walked::new(LinkType::ETHERNET, &bytes).facts;
         assert_eq!(facts.stop, Stop::TooManyLayers);
         assert_eq!(facts.layers().len(), LAYERS_MAX);
     }
 
     #[test]
     fn facts_are_written_for_every_outcome() {
-        let bytes = [0xff; 60];
-        let mut facts = Facts::new();
-        headers(&frame(LinkType::ETHERNET, &bytes), &mut facts);
+        let facts = Walked::new(LinkType::ETHERNET, &[0xff; 60]).facts;
         assert_eq!((facts.payload_offset, facts.end), (14, 60));
+    }
+
+    const ARP_FRAME: &[u8] = &[
+        0, 0, 0, 0, 0, 1, 2, 0, 0, 0, 0, 2, 0x08, 0x06, 0, 1, 8, 0, 6, 4, 0, 1, 2, 0, 0, 0, 0, 2,
+        10, 0, 0, 1, 0, 0, 0, 0, 0, 0, 10, 0, 0, 2,
+    ];
+
+    fn ipv4(protocol: u8, payload: &[u8]) -> Vec<u8> {
+        let length = u16::try_from(20 + payload.len()).unwrap().to_be_bytes();
+        let mut packet = vec![
+            0x45, 0, length[0], length[1], 0, 1, 0x40, 0, 64, protocol, 0, 0,
+        ];
+        packet.extend([10, 0, 0, 1, 10, 0, 0, 2]);
+        packet.extend(payload);
+        packet
+    }
+
+    fn udp(port: u16, payload: &[u8]) -> Vec<u8> {
+        let mut datagram = vec![0xc0, 0x00];
+        datagram.extend(port.to_be_bytes());
+        datagram.extend(u16::try_from(8 + payload.len()).unwrap().to_be_bytes());
+        datagram.extend([0, 0]);
+        datagram.extend(payload);
+        ipv4(17, &datagram)
+    }
+
+    fn joined(header: &[u8], payload: &[u8]) -> Vec<u8> {
+        [header, payload].concat()
+    }
+
+    #[test]
+    fn tunnels_lead_to_what_they_carry() {
+        let packet = ipv4(1, &[8, 0, 0, 0, 0, 0, 0, 0]);
+        let tagged = joined(
+            &[0, 0, 0, 0, 0, 1, 2, 0, 0, 0, 0, 2, 0x81, 0, 0, 9],
+            &ARP_FRAME[12..],
+        );
+        let erspan = [0x10, 0, 0x88, 0xbe, 0, 0, 0, 1, 0x10, 0, 0, 1, 0, 0, 0, 0];
+        let pptp = [
+            0x30, 1, 0x88, 0x0b, 0, 32, 0, 1, 0, 0, 0, 1, 0xff, 3, 0, 0x21,
+        ];
+        for (outer, path) in [
+            (
+                udp(4789, &joined(&[8, 0, 0, 0, 0, 0, 1, 0], &tagged)),
+                "ip.udp.vxlan.ethernet.8021q.arp",
+            ),
+            (
+                udp(6081, &joined(&[0, 0, 0x65, 0x58, 0, 0, 1, 0], ARP_FRAME)),
+                "ip.udp.geneve.ethernet.arp",
+            ),
+            (
+                udp(2152, &joined(&[0x30, 0xff, 0, 28, 0, 0, 0, 1], &packet)),
+                "ip.udp.gtp.ip.icmp",
+            ),
+            (
+                ipv4(47, &joined(&erspan, ARP_FRAME)),
+                "ip.gre.erspan.ethernet.arp",
+            ),
+            (ipv4(47, &joined(&pptp, &packet)), "ip.gre.ppp.ip.icmp"),
+            (
+                ipv4(137, &joined(&[0, 1, 1, 64], &packet)),
+                "ip.mpls.ip.icmp",
+            ),
+            (
+                ipv4(51, &joined(&[4, 1, 0, 0, 0, 0, 0, 1, 0, 0, 0, 1], &packet)),
+                "ip.ah.ip.icmp",
+            ),
+        ] {
+            assert_eq!(Walked::new(LinkType::RAW, &outer).path(), path);
+            survives_truncation(LinkType::RAW, &outer);
+        }
+    }
+
+    #[test]
+    fn a_port_is_no_proof() {
+        for port in [2152, 3544, 4500, 4789, 6081] {
+            let bytes = udp(port, &[0; 12]);
+            let walked = Walked::new(LinkType::RAW, &bytes);
+            assert_eq!(walked.path(), "ip.udp");
+            assert_eq!(walked.facts.stop, Stop::None);
+            assert_eq!((walked.facts.payload_offset, walked.facts.end), (28, 40));
+        }
     }
 }

@@ -1,35 +1,11 @@
-//! What the tests of dissectors share: read literal bytes, ask for attributes, try every truncation.
+//! Single headers for the tests of dissectors: read literal bytes, ask for attributes, cut them short.
+//! Whole frames are in [`super::test_walk`].
 
-use super::attribute::{AttributeId, Value, View};
+use super::attribute::AttributeId;
 use super::cursor::Cursor;
-use super::{Next, Protocol, headers};
-use crate::packet::{Facts, Frame, LinkType, Stop, Timestamp};
-
-/// A frame of these bytes.
-pub(crate) fn frame(link: LinkType, data: &[u8]) -> Frame<'_> {
-    Frame {
-        data,
-        wire_length: u32::try_from(data.len()).unwrap(),
-        timestamp: Timestamp::default(),
-        link,
-        port: 0,
-        queue: 0,
-    }
-}
-
-/// The facts of a whole frame.
-pub(crate) fn walk(link: LinkType, data: &[u8]) -> Facts {
-    let mut facts = Facts::new();
-    headers(&frame(link, data), &mut facts);
-    facts
-}
-
-/// Names of the layers of a whole frame, joined by dots.
-pub(crate) fn path(link: LinkType, data: &[u8]) -> String {
-    let facts = walk(link, data);
-    let names: Vec<_> = facts.layers().iter().map(|l| l.protocol.name()).collect();
-    names.join(".")
-}
+use super::test_walk::{Walked, frame};
+use super::{Next, Protocol};
+use crate::packet::{Facts, LinkType, Stop};
 
 /// What the dissector of `protocol` makes of `bytes`: its result, and where its cursor then stands.
 pub(crate) fn read(protocol: Protocol, bytes: &[u8]) -> (Result<Next, Stop>, usize) {
@@ -41,27 +17,12 @@ pub(crate) fn read(protocol: Protocol, bytes: &[u8]) -> (Result<Next, Stop>, usi
 
 /// The value of a numeric attribute (`gre.key`) of a header that starts with `bytes`.
 pub(crate) fn number(name: &str, bytes: &[u8]) -> Option<u64> {
-    let id = id(name);
-    view(&frame(LinkType::ETHERNET, bytes), &only(id.protocol))
-        .extract(id)
-        .map(to_number)
+    of_name(name, bytes).number(name)
 }
 
 /// The value of a text attribute of a header that starts with `bytes`.
 pub(crate) fn text(name: &str, bytes: &[u8]) -> Option<Vec<u8>> {
-    let id = id(name);
-    let frame = frame(LinkType::ETHERNET, bytes);
-    match view(&frame, &only(id.protocol)).extract(id)? {
-        Value::Bytes(bytes) => Some(bytes.to_vec()),
-        other => panic!("{name} is {other:?}"),
-    }
-}
-
-/// The value of a numeric attribute of a whole Ethernet frame.
-pub(crate) fn number_in_frame(name: &str, data: &[u8]) -> Option<u64> {
-    let facts = walk(LinkType::ETHERNET, data);
-    let frame = frame(LinkType::ETHERNET, data);
-    view(&frame, &facts).extract(id(name)).map(to_number)
+    of_name(name, bytes).bytes(name).map(<[u8]>::to_vec)
 }
 
 /// Read `bytes` as `protocol` cut off at every length, with all attributes. Fails when a cut header is
@@ -76,36 +37,24 @@ pub(crate) fn every_truncation(protocol: Protocol, bytes: &[u8], fixed: usize) {
             assert!(refused, "{length}: {result:?}");
             assert!(offset == 0 || result == Ok(Next::Mismatch));
         }
+        let header = only(protocol, cut);
         for attribute in AttributeId::all_of(protocol) {
-            let _ = view(&frame(LinkType::ETHERNET, cut), &only(protocol)).extract(attribute);
+            let _ = header.view().extract(attribute);
         }
     }
 }
 
-/// Facts of a packet with one header, of `protocol`, at its start.
-fn only(protocol: Protocol) -> Facts {
+fn of_name<'a>(name: &str, bytes: &'a [u8]) -> Walked<'a> {
+    let (protocol, _) = name.split_once('.').unwrap();
+    only(Protocol::from_name(protocol).unwrap(), bytes)
+}
+
+/// A packet with one header, of `protocol`, at its start.
+fn only(protocol: Protocol, bytes: &[u8]) -> Walked<'_> {
     let mut facts = Facts::new();
     assert!(facts.push(protocol, 0));
-    facts
-}
-
-fn to_number(value: Value<'_>) -> u64 {
-    match value {
-        Value::Number(number) => number,
-        other => panic!("not a number: {other:?}"),
-    }
-}
-
-fn id(name: &str) -> AttributeId {
-    let (protocol, attribute) = name.split_once('.').unwrap();
-    AttributeId::from_names(protocol, attribute).unwrap()
-}
-
-fn view<'a>(frame: &'a Frame<'a>, facts: &'a Facts) -> View<'a> {
-    View {
-        frame,
+    Walked {
+        frame: frame(LinkType::ETHERNET, bytes),
         facts,
-        message: None,
-        totals: &[],
     }
 }

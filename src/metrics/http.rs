@@ -39,18 +39,24 @@ impl Server {
         let address = listener.local_addr()?;
         let stop = Arc::new(AtomicBool::new(false));
         let stopped = Arc::clone(&stop);
-        let thread = std::thread::Builder::new().name("metrics".to_owned()).spawn(move || {
-            while !stopped.load(Ordering::Relaxed) {
-                match listener.accept() {
-                    Ok((client, _)) => {
-                        // A client that goes away in the middle is its own business.
-                        let _ = serve(client, &metrics);
+        let thread = std::thread::Builder::new()
+            .name("metrics".to_owned())
+            .spawn(move || {
+                while !stopped.load(Ordering::Relaxed) {
+                    match listener.accept() {
+                        Ok((client, _)) => {
+                            // A client that goes away in the middle is its own business.
+                            let _ = serve(client, &metrics);
+                        }
+                        Err(_) => std::thread::sleep(POLL),
                     }
-                    Err(_) => std::thread::sleep(POLL),
                 }
-            }
-        })?;
-        Ok(Self { address, stop, thread })
+            })?;
+        Ok(Self {
+            address,
+            stop,
+            thread,
+        })
     }
 
     /// Where it listens; the port is the real one if 0 was asked for.
@@ -71,20 +77,33 @@ fn serve(mut client: TcpStream, metrics: &impl Fn() -> Result<String, String>) -
     client.set_write_timeout(Some(CLIENT_TIME))?;
     let request = read_request(&mut client)?;
     let mut words = request.split(|byte| byte.is_ascii_whitespace());
-    let (method, target) = (words.next().unwrap_or_default(), words.next().unwrap_or_default());
-    let path = target.split(|byte| *byte == b'?').next().unwrap_or_default();
+    let (method, target) = (
+        words.next().unwrap_or_default(),
+        words.next().unwrap_or_default(),
+    );
+    let path = target
+        .split(|byte| *byte == b'?')
+        .next()
+        .unwrap_or_default();
     let (status, kind, body) = match (method, path) {
         (b"GET" | b"HEAD", b"/metrics") => match metrics() {
             Ok(text) => ("200 OK", "text/plain; version=0.0.4; charset=utf-8", text),
             Err(error) => ("500 Internal Server Error", "text/plain", error + "\n"),
         },
-        (b"GET" | b"HEAD", b"/-/healthy" | b"/-/ready") => ("200 OK", "text/plain", "ok\n".to_owned()),
+        (b"GET" | b"HEAD", b"/-/healthy" | b"/-/ready") => {
+            ("200 OK", "text/plain", "ok\n".to_owned())
+        }
         (b"GET" | b"HEAD", b"/") => {
-            let page = "<html><body><h1>Wirelynx</h1><a href=\"/metrics\">metrics</a></body></html>\n";
+            let page =
+                "<html><body><h1>Wirelynx</h1><a href=\"/metrics\">metrics</a></body></html>\n";
             ("200 OK", "text/html; charset=utf-8", page.to_owned())
         }
         (b"GET" | b"HEAD", _) => ("404 Not Found", "text/plain", "try /metrics\n".to_owned()),
-        _ => ("405 Method Not Allowed", "text/plain", "only GET and HEAD\n".to_owned()),
+        _ => (
+            "405 Method Not Allowed",
+            "text/plain",
+            "only GET and HEAD\n".to_owned(),
+        ),
     };
     let length = body.len();
     let body = if method == b"HEAD" { "" } else { &body };

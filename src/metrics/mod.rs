@@ -75,7 +75,10 @@ impl Account {
     pub fn new(sources: &[crate::capture::Counters], workers: &[Counters]) -> Self {
         let mut dropped = [0; DropReason::ALL.len()];
         let by_source = sources.iter().map(|source| &source.dropped);
-        for counts in by_source.clone().chain(workers.iter().map(|worker| &worker.dropped)) {
+        for counts in by_source
+            .clone()
+            .chain(workers.iter().map(|worker| &worker.dropped))
+        {
             for (total, count) in dropped.iter_mut().zip(counts) {
                 *total += count;
             }
@@ -102,7 +105,15 @@ impl std::fmt::Display for Account {
                 write!(f, " + dropped {count} ({})", reason.name())?;
             }
         }
-        write!(f, " ({})", if self.balances() { "balances" } else { "DOES NOT BALANCE" })
+        write!(
+            f,
+            " ({})",
+            if self.balances() {
+                "balances"
+            } else {
+                "DOES NOT BALANCE"
+            }
+        )
     }
 }
 
@@ -162,26 +173,44 @@ pub fn statistics(snapshot: &Snapshot) -> String {
         }
     };
     let owned = |named: &[(&str, u64)]| -> Vec<(String, u64)> {
-        named.iter().map(|(name, count)| ((*name).to_owned(), *count)).collect()
+        named
+            .iter()
+            .map(|(name, count)| ((*name).to_owned(), *count))
+            .collect()
     };
     for worker in &snapshot.workers {
-        let stops: Vec<(&str, u64)> =
-            Stop::ALL.iter().map(|stop| stop.name()).zip(worker.stops).skip(1).collect();
+        let stops: Vec<(&str, u64)> = Stop::ALL
+            .iter()
+            .map(|stop| stop.name())
+            .zip(worker.stops)
+            .skip(1)
+            .collect();
         group("dissection stopped", &owned(&stops));
         group("fragments", &owned(&worker.fragments.named()));
-        let flows = [("created", worker.flows.created), ("table full", worker.flows.table_full)];
+        let flows = [
+            ("created", worker.flows.created),
+            ("table full", worker.flows.table_full),
+        ];
         group("flows", &owned(&flows));
         group("flows ended", &owned(&worker.flows.ended_named()));
         group("applications", &owned(&worker.applications.named()));
         group("streams", &owned(&worker.reassembly.named()));
         let by_rule = |counts: &[u64]| -> Vec<(String, u64)> {
-            snapshot.rules.iter().cloned().zip(counts.iter().copied()).collect()
+            snapshot
+                .rules
+                .iter()
+                .cloned()
+                .zip(counts.iter().copied())
+                .collect()
         };
         group("matches by rule", &by_rule(&worker.rules.matches));
         group("alerts by rule", &by_rule(&worker.rules.alerts));
         group("instances evicted by rule", &by_rule(&worker.rules.evicted));
     }
-    group("rule files", &[("skipped".to_owned(), snapshot.files_skipped)]);
+    group(
+        "rule files",
+        &[("skipped".to_owned(), snapshot.files_skipped)],
+    );
     group("events", &[("dropped".to_owned(), snapshot.events_dropped)]);
     text
 }

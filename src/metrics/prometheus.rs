@@ -9,7 +9,9 @@ use prometheus::{Encoder, IntCounterVec, IntGaugeVec, Opts, Registry, TextEncode
 /// # Errors
 /// The library refuses a name or a label: a fault of this table, which a test would show.
 pub fn render(snapshot: &Snapshot) -> Result<String, prometheus::Error> {
-    let families = Families { registry: Registry::new() };
+    let families = Families {
+        registry: Registry::new(),
+    };
     packets(&families, snapshot)?;
     ports(&families, snapshot)?;
     flows(&families, &snapshot.workers)?;
@@ -100,7 +102,10 @@ fn packets(families: &Families, snapshot: &Snapshot) -> Result<(), prometheus::E
         "Packets that went through every stage",
         account.passed,
     )?;
-    let dropped = DropReason::ALL.iter().map(|reason| reason.name()).zip(account.dropped);
+    let dropped = DropReason::ALL
+        .iter()
+        .map(|reason| reason.name())
+        .zip(account.dropped);
     families.counts(
         "wirelynx_packets_dropped_total",
         "Packets that did not go through every stage, by reason",
@@ -117,7 +122,9 @@ fn packets(families: &Families, snapshot: &Snapshot) -> Result<(), prometheus::E
         "reason",
         stops,
     )?;
-    let fragments = named(&snapshot.workers, |worker| worker.fragments.named().to_vec());
+    let fragments = named(&snapshot.workers, |worker| {
+        worker.fragments.named().to_vec()
+    });
     families.counts(
         "wirelynx_fragments_total",
         "What became of IP fragments and datagrams",
@@ -133,16 +140,41 @@ fn packets(families: &Families, snapshot: &Snapshot) -> Result<(), prometheus::E
 
 fn ports(families: &Families, snapshot: &Snapshot) -> Result<(), prometheus::Error> {
     let all = [
-        ("wirelynx_port_received_packets_total", "Packets the port received", 0),
-        ("wirelynx_port_received_bytes_total", "Bytes the port received", 1),
-        ("wirelynx_port_missed_packets_total", "Packets the port had no room for", 2),
-        ("wirelynx_port_no_buffer_packets_total", "Packets for which no buffer was free", 3),
-        ("wirelynx_port_error_packets_total", "Packets the port received in error", 4),
+        (
+            "wirelynx_port_received_packets_total",
+            "Packets the port received",
+            0,
+        ),
+        (
+            "wirelynx_port_received_bytes_total",
+            "Bytes the port received",
+            1,
+        ),
+        (
+            "wirelynx_port_missed_packets_total",
+            "Packets the port had no room for",
+            2,
+        ),
+        (
+            "wirelynx_port_no_buffer_packets_total",
+            "Packets for which no buffer was free",
+            3,
+        ),
+        (
+            "wirelynx_port_error_packets_total",
+            "Packets the port received in error",
+            4,
+        ),
     ];
     for (name, help, index) in all {
         let samples = snapshot.ports.iter().map(|port| {
-            let values =
-                [port.received, port.bytes, port.missed, port.no_buffer, port.errors];
+            let values = [
+                port.received,
+                port.bytes,
+                port.missed,
+                port.no_buffer,
+                port.errors,
+            ];
             (port.name.as_str(), values.get(index).copied().unwrap_or(0))
         });
         families.counts(name, help, "port", samples)?;
@@ -152,7 +184,11 @@ fn ports(families: &Families, snapshot: &Snapshot) -> Result<(), prometheus::Err
 
 fn flows(families: &Families, workers: &[Counters]) -> Result<(), prometheus::Error> {
     let sum = |of: fn(&Counters) -> u64| workers.iter().map(of).sum::<u64>();
-    families.count("wirelynx_flows_created_total", "Flows seen", sum(|w| w.flows.created))?;
+    families.count(
+        "wirelynx_flows_created_total",
+        "Flows seen",
+        sum(|w| w.flows.created),
+    )?;
     families.counts(
         "wirelynx_flows_ended_total",
         "Flows ended, by reason",
@@ -188,7 +224,10 @@ fn rules(families: &Families, snapshot: &Snapshot) -> Result<(), prometheus::Err
     let by_rule = |of: fn(&Counters) -> &Vec<u64>| {
         let ids = snapshot.rules.iter().map(String::as_str).enumerate();
         let count = move |(index, id)| {
-            let counts = snapshot.workers.iter().filter_map(|worker| of(worker).get(index));
+            let counts = snapshot
+                .workers
+                .iter()
+                .filter_map(|worker| of(worker).get(index));
             (id, counts.sum())
         };
         ids.map(count).collect::<Vec<(&str, u64)>>()
@@ -211,8 +250,17 @@ fn rules(families: &Families, snapshot: &Snapshot) -> Result<(), prometheus::Err
         "rule",
         by_rule(|worker| &worker.rules.evicted),
     )?;
-    let live = snapshot.workers.iter().map(|worker| worker.rules.live).sum();
-    families.gauge("wirelynx_rule_instances", "Open attempts of all rules", &[], &[(&[], live)])?;
+    let live = snapshot
+        .workers
+        .iter()
+        .map(|worker| worker.rules.live)
+        .sum();
+    families.gauge(
+        "wirelynx_rule_instances",
+        "Open attempts of all rules",
+        &[],
+        &[(&[], live)],
+    )?;
     let loaded = u64::try_from(snapshot.rules.len()).unwrap_or(u64::MAX);
     families.gauge("wirelynx_rules", "Rules that run", &[], &[(&[], loaded)])?;
     families.gauge(

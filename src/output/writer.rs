@@ -37,7 +37,9 @@ pub struct Sinks {
 
 impl std::fmt::Debug for Sinks {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Sinks").field("format", &self.format).finish_non_exhaustive()
+        f.debug_struct("Sinks")
+            .field("format", &self.format)
+            .finish_non_exhaustive()
     }
 }
 
@@ -86,7 +88,11 @@ impl Writer {
         let thread = std::thread::Builder::new()
             .name("writer".to_owned())
             .spawn(move || write_all(sinks, &receiver))?;
-        let queue = Queue { sender, when_full, dropped: Arc::new(AtomicU64::new(0)) };
+        let queue = Queue {
+            sender,
+            when_full,
+            dropped: Arc::new(AtomicU64::new(0)),
+        };
         Ok((Self { thread }, queue))
     }
 
@@ -95,7 +101,9 @@ impl Writer {
     /// # Errors
     /// The first write that failed.
     pub fn finish(self) -> io::Result<()> {
-        self.thread.join().unwrap_or_else(|_| Err(io::Error::other("the writer has panicked")))
+        self.thread
+            .join()
+            .unwrap_or_else(|_| Err(io::Error::other("the writer has panicked")))
     }
 }
 
@@ -120,7 +128,9 @@ fn write_all(sinks: Sinks, receiver: &Receiver<Event>) -> io::Result<()> {
         let sink = match &event {
             Event::Alert(alert) => {
                 let place = usize::try_from(alert.rule).unwrap_or(usize::MAX);
-                let Some(program) = sinks.rules.programs.get(place) else { continue };
+                let Some(program) = sinks.rules.programs.get(place) else {
+                    continue;
+                };
                 alert::write(&mut line, sinks.format, program, alert);
                 alerts.as_mut()
             }

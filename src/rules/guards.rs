@@ -136,7 +136,10 @@ impl Filter {
         let condition = Code::new(expr, Mode::Standard, &mut place);
         match failed {
             Some(error) => Err(error),
-            None => Ok(Self { extraction: Extraction::new(attributes.ids, Mode::Standard), condition }),
+            None => Ok(Self {
+                extraction: Extraction::new(attributes.ids, Mode::Standard),
+                condition,
+            }),
         }
     }
 

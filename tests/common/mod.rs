@@ -21,3 +21,13 @@ pub(crate) fn captures() -> Option<PathBuf> {
     eprintln!("NO CAPTURES in {}: set WIRELYNX_CAPTURES", folder.display());
     None
 }
+
+/// Settings of a worker for one small trace: tables that take no time to clear.
+#[allow(dead_code, reason = "not every test of the whole runs a worker")]
+pub(crate) fn small() -> wirelynx::worker::Settings {
+    let mut settings = wirelynx::worker::Settings::default();
+    settings.flows.flows_max = 4_096;
+    settings.applications.flows_max = 1_024;
+    settings.fragments.datagrams_max = 64;
+    settings
+}

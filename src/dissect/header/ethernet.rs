@@ -31,7 +31,7 @@ pub(in crate::dissect) const DEFINITION: Definition = Definition {
 };
 
 /// EtherTypes start here; smaller numbers are the length of an 802.3 frame.
-const ETHER_TYPE_MIN: u16 = 0x0600;
+pub(super) const ETHER_TYPE_MIN: u16 = 0x0600;
 /// EtherType of IPX, which is how raw 802.3 frames of NetWare go on without saying so.
 const ETHER_TYPE_IPX: u16 = 0x8137;
 
@@ -93,7 +93,8 @@ fn field(view: &View<'_>, header: usize) -> Option<u16> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::dissect::testing::{every_truncation, number, path, read, text, walk};
+    use crate::dissect::test_walk::Walked;
+    use crate::dissect::testing::{every_truncation, number, read, text};
 
     /// 802.3 frame of a spanning-tree bridge: length 7, LLC, 4 bytes, then padding.
     const LENGTH: &[u8] = &[
@@ -103,14 +104,14 @@ mod tests {
 
     #[test]
     fn a_short_frame_has_no_ethernet_header() {
-        let facts = walk(LinkType::ETHERNET, &[0; 13]);
+        let facts = Walked::new(LinkType::ETHERNET, &[0; 13]).facts;
         assert_eq!(facts.stop, Stop::Truncated);
         assert!(facts.layers().is_empty());
     }
 
     #[test]
     fn an_unknown_ether_type_ends_the_walk() {
-        let facts = walk(LinkType::ETHERNET, &[0xff; 60]);
+        let facts = Walked::new(LinkType::ETHERNET, &[0xff; 60]).facts;
         assert_eq!(facts.stop, Stop::UnknownNext);
         assert_eq!(facts.layers().len(), 1);
         assert_eq!(facts.offset_of(Protocol::Ethernet), Some(0));
@@ -118,8 +119,8 @@ mod tests {
 
     #[test]
     fn a_length_leads_to_llc_and_cuts_padding() {
-        assert_eq!(path(LinkType::ETHERNET, LENGTH), "ethernet.llc.stp");
-        assert_eq!(walk(LinkType::ETHERNET, LENGTH).end, 21);
+        assert_eq!(Walked::new(LinkType::ETHERNET, LENGTH).path(), "ethernet.llc.stp");
+        assert_eq!(Walked::new(LinkType::ETHERNET, LENGTH).facts.end, 21);
         assert_eq!(number("ethernet.length", LENGTH), Some(7));
         assert_eq!(number("ethernet.proto", LENGTH), None);
         every_truncation(Protocol::Ethernet, LENGTH, 14);

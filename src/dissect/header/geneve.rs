@@ -5,6 +5,7 @@
 //! | network identifier (3) | reserved (1) | options |
 //! ```
 
+use super::ethernet::ETHER_TYPE_MIN;
 use crate::dissect::attribute::{Attribute, Type, bits_at, u16_at};
 use crate::dissect::cursor::Cursor;
 use crate::dissect::{Binding, Definition, Next};
@@ -29,12 +30,15 @@ pub(in crate::dissect) const DEFINITION: Definition = Definition {
 
 fn dissect(cursor: &mut Cursor<'_>, _: &mut Facts) -> Result<Next, Stop> {
     let [first, second, p0, p1, _, _, _, reserved] = *cursor.take::<8>()?;
-    // Any client may have this port by chance: only version 0 with clear reserved bits is Geneve.
-    if first >> 6 != 0 || second & 0x3f != 0 || reserved != 0 {
+    let next = Next::EtherType(u16::from_be_bytes([p0, p1]));
+    // Any client may have this port by chance, so what is not Geneve must not be taken for it. But
+    // receivers ignore reserved bits: they may not hide a packet that is there.
+    let is_clean = second & 0x3f == 0 && reserved == 0 && [p0, p1] >= ETHER_TYPE_MIN.to_be_bytes();
+    if first >> 6 != 0 || !(is_clean || next.resolve().is_some()) {
         return Ok(Next::Mismatch);
     }
     cursor.skip(usize::from(first & 0x3f).saturating_mul(4))?;
-    Ok(Next::EtherType(u16::from_be_bytes([p0, p1])))
+    Ok(next)
 }
 
 #[cfg(test)]
@@ -62,11 +66,21 @@ mod tests {
     }
 
     #[test]
+    fn reserved_bits_do_not_hide_a_packet() {
+        let bytes = [0, 1, 0x65, 0x58, 0, 0, 1, 1];
+        assert_eq!(
+            read(Protocol::Geneve, &bytes),
+            (Ok(Next::EtherType(0x6558)), 8)
+        );
+    }
+
+    #[test]
     fn what_cannot_be_geneve_is_not() {
         for bytes in [
             [0x40, 0, 8, 0, 0, 0, 1, 0],
-            [0, 1, 8, 0, 0, 0, 1, 0],
-            [0, 0, 8, 0, 0, 0, 1, 1],
+            [0, 1, 8, 1, 0, 0, 1, 0],
+            [0, 0, 8, 1, 0, 0, 1, 1],
+            [0; 8],
         ] {
             assert_eq!(read(Protocol::Geneve, &bytes).0, Ok(Next::Mismatch));
         }

@@ -77,9 +77,10 @@ fn dissect(cursor: &mut Cursor<'_>, _: &mut Facts) -> Result<Next, Stop> {
         _ => return Ok(Next::Mismatch),
     };
     // The message fills its datagram. A datagram that is longer than the message says has something
-    // else in it, on a port that any client may have by chance.
+    // else in it, on a port that any client may have by chance. Not so for user data: there are
+    // receivers that never look at the length, and a wrong one may not hide a packet from us.
     let length = usize::from(u16::from_be_bytes([l0, l1]));
-    if cursor.announced() > length.saturating_add(header) {
+    if kind != G_PDU && cursor.announced() > length.saturating_add(header) {
         return Ok(Next::Mismatch);
     }
     cursor.skip(header)?;
@@ -293,9 +294,15 @@ mod tests {
     }
 
     #[test]
+    fn a_wrong_length_does_not_hide_user_data() {
+        let bytes = [0x30, 0xff, 0, 0, 0, 0, 0, 9, 0x45];
+        assert_eq!(read(Protocol::Gtp, &bytes), (IP, 8));
+    }
+
+    #[test]
     fn what_cannot_be_gtp_is_not() {
         let version_2 = [0x48, 1, 0, 4, 0, 0, 0, 0];
-        let longer_than_its_length = [0x30, 0xff, 0, 0, 0, 0, 0, 9, 0x45];
+        let longer_than_its_length = [0x30, 0x01, 0, 0, 0, 0, 0, 9, 0x45];
         for bytes in [&[0xff; 12][..], &version_2, &longer_than_its_length] {
             assert_eq!(read(Protocol::Gtp, bytes).0, Ok(Next::Mismatch));
         }

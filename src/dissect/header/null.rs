@@ -43,7 +43,8 @@ fn family<'a>(view: &View<'a>, header: usize) -> Option<Value<'a>> {
 mod tests {
     use super::*;
     use crate::dissect::Protocol;
-    use crate::dissect::testing::{every_truncation, number, read, walk};
+    use crate::dissect::test_walk::Walked;
+    use crate::dissect::testing::{every_truncation, number, read};
 
     #[test]
     fn both_byte_orders_are_read() {
@@ -64,7 +65,7 @@ mod tests {
     #[test]
     fn both_link_types_lead_here() {
         for link in [LinkType::NULL, LinkType::LOOP] {
-            assert_eq!(walk(link, &[2, 0, 0, 0]).offset_of(Protocol::Null), Some(0));
+            assert_eq!(Walked::new(link, &[2, 0, 0, 0]).facts.offset_of(Protocol::Null), Some(0));
         }
     }
 }

@@ -23,9 +23,17 @@ pub(in crate::dissect) const DEFINITION: Definition = Definition {
     ],
 };
 
+/// Version 2, type 1: a router sends a multicast packet to the rendezvous point inside this message.
+const REGISTER: u8 = 0x21;
+
 fn dissect(cursor: &mut Cursor<'_>, _: &mut Facts) -> Result<Next, Stop> {
+    let [version_and_type, ..] = *cursor.take::<4>()?;
+    if version_and_type != REGISTER {
+        return Ok(Next::Payload);
+    }
+    // Two flags and reserved bits come first. A null register may end there.
     cursor.skip(4)?;
-    Ok(Next::Payload)
+    Ok(Next::of_ip_version(cursor).unwrap_or(Next::Payload))
 }
 
 #[cfg(test)]
@@ -42,5 +50,19 @@ mod tests {
         assert_eq!(number("pim.type", &bytes), Some(3));
         assert_eq!(number("pim.checksum", &bytes), Some(0xabcd));
         every_truncation(Protocol::Pim, &bytes, 4);
+    }
+
+    #[test]
+    fn a_register_carries_a_packet() {
+        for (first, next) in [
+            (0x45, Next::EtherType(0x0800)),
+            (0x60, Next::EtherType(0x86dd)),
+            (0x00, Next::Payload),
+        ] {
+            let bytes = [0x21, 0, 0xab, 0xcd, 0, 0, 0, 0, first];
+            assert_eq!(read(Protocol::Pim, &bytes), (Ok(next), 8));
+        }
+        let null = [0x21, 0, 0xab, 0xcd, 0x40, 0, 0, 0];
+        assert_eq!(read(Protocol::Pim, &null), (Ok(Next::Payload), 8));
     }
 }

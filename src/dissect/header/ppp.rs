@@ -59,7 +59,8 @@ fn protocol<'a>(view: &View<'a>, header: usize) -> Option<Value<'a>> {
 mod tests {
     use super::*;
     use crate::dissect::Protocol;
-    use crate::dissect::testing::{every_truncation, number, read, walk};
+    use crate::dissect::test_walk::Walked;
+    use crate::dissect::testing::{every_truncation, number, read};
 
     #[test]
     fn address_control_and_half_of_the_protocol_may_be_missing() {
@@ -81,10 +82,10 @@ mod tests {
         let next = |bytes: &[u8]| read(Protocol::Ppp, bytes).0;
         assert_eq!(next(&[0x57]), Ok(Next::PppProtocol(0x57)));
         assert_eq!(next(&[0xc0, 0x21]), Ok(Next::PppProtocol(0xc021)));
-        let facts = walk(LinkType::PPP, &[0xff, 0x03, 0xc0, 0x21, 1, 1, 0, 4]);
+        let facts = Walked::new(LinkType::PPP, &[0xff, 0x03, 0xc0, 0x21, 1, 1, 0, 4]).facts;
         assert_eq!(facts.stop, Stop::UnknownNext);
         assert_eq!(facts.payload_offset, 4);
-        let facts = walk(LinkType::PPP_HDLC, &[0x02, 0x81, 0, 1, 1, 64]);
+        let facts = Walked::new(LinkType::PPP_HDLC, &[0x02, 0x81, 0, 1, 1, 64]).facts;
         assert_eq!(facts.offset_of(Protocol::Mpls), Some(2));
     }
 }

@@ -45,7 +45,8 @@ fn dissect(cursor: &mut Cursor<'_>, _: &mut Facts) -> Result<Next, Stop> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::dissect::testing::{every_truncation, number, path, read, walk};
+    use crate::dissect::test_walk::Walked;
+    use crate::dissect::testing::{every_truncation, number, read};
     use crate::packet::LinkType;
 
     const SESSION: &[u8] = &[0x11, 0x00, 0x12, 0x34, 0x00, 0x03, 0xc0, 0x21, 1, 0, 0];
@@ -66,8 +67,8 @@ mod tests {
         let mut frame = vec![0; 12];
         frame.extend([0x88, 0x64]);
         frame.extend(SESSION);
-        assert_eq!(path(LinkType::ETHERNET, &frame), "ethernet.pppoe.ppp");
-        assert_eq!(walk(LinkType::ETHERNET, &frame).end, 23);
+        assert_eq!(Walked::new(LinkType::ETHERNET, &frame).path(), "ethernet.pppoe.ppp");
+        assert_eq!(Walked::new(LinkType::ETHERNET, &frame).facts.end, 23);
     }
 
     #[test]

@@ -53,7 +53,8 @@ fn addr<'a>(view: &View<'a>, header: usize) -> Option<Value<'a>> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::dissect::testing::{every_truncation, number, path, read};
+    use crate::dissect::test_walk::Walked;
+    use crate::dissect::testing::{every_truncation, number, read};
 
     const ARP: &[u8] = &[0, 4, 0, 1, 0, 6, 2, 0, 0, 0, 0, 9, 0, 0, 0x08, 0x06];
 
@@ -73,7 +74,7 @@ mod tests {
         let mut bytes = ARP.to_vec();
         bytes[14..].copy_from_slice(&[0, 4]);
         bytes.extend([0x42, 0x42, 3, 0, 0, 0, 0]);
-        assert_eq!(path(LinkType::LINUX_SLL, &bytes), "sll.llc.stp");
+        assert_eq!(Walked::new(LinkType::LINUX_SLL, &bytes).path(), "sll.llc.stp");
         bytes[2..4].copy_from_slice(&[0x03, 0x38]);
         assert_eq!(read(Protocol::Sll, &bytes), (Ok(Next::Payload), 16));
     }

@@ -43,7 +43,8 @@ fn addr<'a>(view: &View<'a>, header: usize) -> Option<Value<'a>> {
 mod tests {
     use super::*;
     use crate::dissect::Protocol;
-    use crate::dissect::testing::{every_truncation, number, read, walk};
+    use crate::dissect::test_walk::Walked;
+    use crate::dissect::testing::{every_truncation, number, read};
 
     #[test]
     fn fields_are_where_libpcap_puts_them() {
@@ -61,7 +62,7 @@ mod tests {
         assert_eq!(number("sll2.halen", &bytes), Some(6));
         assert_eq!(number("sll2.addr", &bytes), Some(0x0200_0000_0009_0000));
         every_truncation(Protocol::Sll2, &bytes, 20);
-        let facts = walk(LinkType::LINUX_SLL2, &bytes);
+        let facts = Walked::new(LinkType::LINUX_SLL2, &bytes).facts;
         assert_eq!(facts.offset_of(Protocol::Sll2), Some(0));
     }
 }

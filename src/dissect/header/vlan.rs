@@ -8,12 +8,11 @@
 //! of a tag starts behind it, at the tag control information. `tpid` therefore reads the two bytes
 //! before the layer, and is absent where another header stands there (a GRE key, a Geneve option).
 
+use super::ethernet::type_or_length;
 use crate::dissect::attribute::{Attribute, Type, Value, View, bits_at};
 use crate::dissect::cursor::Cursor;
 use crate::dissect::{Binding, Definition, Next};
 use crate::packet::{Facts, Stop};
-
-use super::ethernet::type_or_length;
 
 /// Protocol `8021q` (id 7).
 pub(in crate::dissect) const DEFINITION: Definition = Definition {
@@ -57,7 +56,8 @@ fn tpid<'a>(view: &View<'a>, header: usize) -> Option<Value<'a>> {
 
 #[cfg(test)]
 mod tests {
-    use crate::dissect::testing::{every_truncation, number, number_in_frame, path, read, walk};
+    use crate::dissect::test_walk::Walked;
+    use crate::dissect::testing::{every_truncation, number, read};
     use crate::dissect::{Next, Protocol};
     use crate::packet::{Facts, LinkType};
 
@@ -69,10 +69,11 @@ mod tests {
 
     #[test]
     fn tags_nest_and_the_outermost_names_the_vlan() {
-        assert_eq!(path(LinkType::ETHERNET, DOUBLE), "ethernet.8021ad.8021q");
-        assert_eq!(walk(LinkType::ETHERNET, DOUBLE).vlan, 100);
-        assert_eq!(walk(LinkType::ETHERNET, &DOUBLE[..14]).vlan, Facts::NO_VLAN);
-        let value = |name| number_in_frame(name, DOUBLE);
+        assert_eq!(Walked::new(LinkType::ETHERNET, DOUBLE).path(), "ethernet.8021ad.8021q");
+        assert_eq!(Walked::new(LinkType::ETHERNET, DOUBLE).facts.vlan, 100);
+        assert_eq!(Walked::new(LinkType::ETHERNET, &DOUBLE[..14]).facts.vlan, Facts::NO_VLAN);
+        let frame = Walked::new(LinkType::ETHERNET, DOUBLE);
+        let value = |name| frame.number(name);
         assert_eq!(value("8021ad.tpid"), Some(0x88a8));
         assert_eq!(value("8021ad.pcp"), Some(5));
         assert_eq!(value("8021ad.dei"), Some(0));

@@ -5,6 +5,7 @@
 //! | network identifier (3) | reserved (1) |
 //! ```
 
+use super::ethernet::is_plausible;
 use crate::dissect::attribute::{Attribute, Type, Value, View, bits_at, u8_at};
 use crate::dissect::cursor::Cursor;
 use crate::dissect::{Binding, Definition, Next, Protocol};
@@ -20,7 +21,7 @@ pub(in crate::dissect) const DEFINITION: Definition = Definition {
     bindings: &[
         Binding::UdpPort(4789),
         Binding::UdpPort(8472),
-        Binding::UdpPort(4790),
+        Binding::UdpPort(PORT_EXTENSION),
     ],
     attributes: &[
         Attribute::packet(1, "flags", Type::U8, u8_at::<0>),
@@ -29,6 +30,9 @@ pub(in crate::dissect) const DEFINITION: Definition = Definition {
     ],
 };
 
+/// Port of the generic protocol extension.
+const PORT_EXTENSION: u16 = 4790;
+
 /// The network identifier is valid: always set.
 const INSTANCE: u8 = 0x08;
 /// Extension: a next-protocol field is there.
@@ -36,13 +40,16 @@ const NEXT_PROTOCOL: u8 = 0x04;
 /// Always clear; the extension's version (0) is among them.
 const RESERVED: u8 = 0x70;
 
-fn dissect(cursor: &mut Cursor<'_>, _: &mut Facts) -> Result<Next, Stop> {
+fn dissect(cursor: &mut Cursor<'_>, facts: &mut Facts) -> Result<Next, Stop> {
     let [flags, _, _, next, _, _, _, reserved] = *cursor.take::<8>()?;
-    // Any client may have one of these ports by chance, so what cannot be VXLAN is not taken for it.
-    if flags & (INSTANCE | RESERVED) != INSTANCE || reserved != 0 {
+    // Any client may have one of these ports by chance, so what is not VXLAN must not be taken for it.
+    // But receivers ignore reserved bits: they may not hide a frame that is there.
+    let is_clean = flags & RESERVED == 0 && reserved == 0;
+    if flags & INSTANCE == 0 || !(is_clean || is_plausible(cursor)) {
         return Ok(Next::Mismatch);
     }
-    if flags & NEXT_PROTOCOL == 0 {
+    // Elsewhere the flag of the extension is one more reserved bit.
+    if flags & NEXT_PROTOCOL == 0 || facts.destination_port != PORT_EXTENSION {
         return Ok(Next::Protocol(Protocol::Ethernet));
     }
     match next {
@@ -86,10 +93,20 @@ mod tests {
             (5, Ok(Next::EtherType(0x8847))),
         ] {
             let bytes = [0x0c, 0, 0, number, 0, 0, 1, 0];
-            assert_eq!(read(Protocol::Vxlan, &bytes), (next, 8));
+            assert_eq!(read(Protocol::Vxlan, &bytes), (ETHERNET, 8));
+            let mut facts = Facts::new();
+            facts.destination_port = PORT_EXTENSION;
+            assert_eq!(dissect(&mut Cursor::new(&bytes), &mut facts), next);
         }
         let bytes = [0x0c, 0, 0, 3, 0, 0, 1, 0];
         assert_eq!(number("vxlan.next_protocol", &bytes), Some(3));
+    }
+
+    #[test]
+    fn reserved_bits_do_not_hide_a_frame() {
+        let mut bytes = vec![0xff, 1, 0, 0, 0, 0, 1, 7];
+        bytes.extend([0, 0, 0, 0, 0, 1, 2, 0, 0, 0, 0, 2, 0x08, 0x06]);
+        assert_eq!(read(Protocol::Vxlan, &bytes), (ETHERNET, 8));
     }
 
     #[test]
