@@ -119,7 +119,10 @@ mod tests {
 
     #[test]
     fn a_length_leads_to_llc_and_cuts_padding() {
-        assert_eq!(Walked::new(LinkType::ETHERNET, LENGTH).path(), "ethernet.llc.stp");
+        assert_eq!(
+            Walked::new(LinkType::ETHERNET, LENGTH).path(),
+            "ethernet.llc.stp"
+        );
         assert_eq!(Walked::new(LinkType::ETHERNET, LENGTH).facts.end, 21);
         assert_eq!(number("ethernet.length", LENGTH), Some(7));
         assert_eq!(number("ethernet.proto", LENGTH), None);

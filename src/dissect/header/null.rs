@@ -65,7 +65,12 @@ mod tests {
     #[test]
     fn both_link_types_lead_here() {
         for link in [LinkType::NULL, LinkType::LOOP] {
-            assert_eq!(Walked::new(link, &[2, 0, 0, 0]).facts.offset_of(Protocol::Null), Some(0));
+            assert_eq!(
+                Walked::new(link, &[2, 0, 0, 0])
+                    .facts
+                    .offset_of(Protocol::Null),
+                Some(0)
+            );
         }
     }
 }

@@ -74,7 +74,10 @@ mod tests {
         let mut bytes = ARP.to_vec();
         bytes[14..].copy_from_slice(&[0, 4]);
         bytes.extend([0x42, 0x42, 3, 0, 0, 0, 0]);
-        assert_eq!(Walked::new(LinkType::LINUX_SLL, &bytes).path(), "sll.llc.stp");
+        assert_eq!(
+            Walked::new(LinkType::LINUX_SLL, &bytes).path(),
+            "sll.llc.stp"
+        );
         bytes[2..4].copy_from_slice(&[0x03, 0x38]);
         assert_eq!(read(Protocol::Sll, &bytes), (Ok(Next::Payload), 16));
     }

@@ -69,9 +69,15 @@ mod tests {
 
     #[test]
     fn tags_nest_and_the_outermost_names_the_vlan() {
-        assert_eq!(Walked::new(LinkType::ETHERNET, DOUBLE).path(), "ethernet.8021ad.8021q");
+        assert_eq!(
+            Walked::new(LinkType::ETHERNET, DOUBLE).path(),
+            "ethernet.8021ad.8021q"
+        );
         assert_eq!(Walked::new(LinkType::ETHERNET, DOUBLE).facts.vlan, 100);
-        assert_eq!(Walked::new(LinkType::ETHERNET, &DOUBLE[..14]).facts.vlan, Facts::NO_VLAN);
+        assert_eq!(
+            Walked::new(LinkType::ETHERNET, &DOUBLE[..14]).facts.vlan,
+            Facts::NO_VLAN
+        );
         let frame = Walked::new(LinkType::ETHERNET, DOUBLE);
         let value = |name| frame.number(name);
         assert_eq!(value("8021ad.tpid"), Some(0x88a8));
