@@ -1,5 +1,6 @@
-//! Are the headers read right? Every packet of every capture is read by this program and by `tshark`,
-//! and what both say of it is compared field by field, at its outermost and at its innermost header.
+//! Are the headers read right? Every packet of every capture is read by this program and by
+//! `tshark`, and what both say of it is compared field by field, at its outermost and at its
+//! innermost header.
 //!
 //! The differences that remain, and why, are in `docs/header-truth.md`.
 
@@ -201,8 +202,8 @@ const ALIASES: &[(&str, &str)] = &[
     ("vxlan_gpe", "vxlan"),
 ];
 
-/// What else `tshark` must dissect to get at the layers above; everything not named is switched off,
-/// so that it does not spend its time on applications.
+/// What else `tshark` must dissect to get at the layers above; everything not named is switched
+/// off, so that it does not spend its time on applications.
 const CARRIERS: &[&str] = &[
     "_ws.malformed",
     "_ws.short",
@@ -234,8 +235,8 @@ const PREFERENCES: &[&str] = &[
     "sctp.reassembly:FALSE",
 ];
 
-/// Only captures whose name contains what this variable says, to look into a difference; then nothing
-/// is asserted.
+/// Only captures whose name contains what this variable says, to look into a difference; then
+/// nothing is asserted.
 const ONLY: &str = "HEADER_TRUTH_ONLY";
 
 /// Result of comparing one field over many packets.

@@ -1,5 +1,5 @@
-//! Packets to flows: which packets belong together, what state they leave their flow in, and a record
-//! of each flow that ended.
+//! Packets to flows: which packets belong together, what state they leave their flow in, and a
+//! record of each flow that ended.
 //!
 //! A burst goes through in passes, so that the memory of all its flows is fetched at the same time
 //! and not one after the other: keys and hashes, then one word of every bucket, then one of every
@@ -97,8 +97,8 @@ pub struct Flows {
 type Ended<'a> = &'a mut dyn FnMut(&FlowRecord);
 
 impl Flows {
-    /// An empty table. `seed` keeps senders from choosing packets that meet in one bucket, and should
-    /// be random.
+    /// An empty table. `seed` keeps senders from choosing packets that meet in one bucket, and
+    /// should be random.
     pub fn new(settings: &Settings, seed: u128) -> Self {
         let flows_max = settings.flows_max.clamp(1, expiry::FLOWS_MAX);
         let all = 0..u32::try_from(flows_max).unwrap_or(u32::MAX);
@@ -284,7 +284,8 @@ impl Flows {
         if !syn || seen.protocol != protocol::TCP {
             return None;
         }
-        // A connection may use the ports of one that has closed; only a repeated SYN is the old one.
+        // A connection may use the ports of one that has closed; only a repeated SYN is the old
+        // one.
         let closed = |end: End| matches!(end, End::Closed | End::Reset);
         let ends = Ends(hot.state);
         if !closed(ends.of(0)) && !closed(ends.of(1)) {

@@ -23,8 +23,8 @@ pub(super) mod flag {
 /// except for one that changes its sequence numbers with each SYN.
 pub const HISTORY_MAX: usize = 32;
 
-/// Holes in the sequence space of one direction that are watched. The next one displaces the oldest,
-/// whose bytes then count as missed.
+/// Holes in the sequence space of one direction that are watched. The next one displaces the
+/// oldest, whose bytes then count as missed.
 const HOLES_MAX: usize = 4;
 
 /// Largest step of a sequence number that is believed: the largest window (RFC 7323, section 2.3).
@@ -314,8 +314,8 @@ impl Step<'_> {
             && !matches!(self.ends().of(self.own), End::Closed | End::Reset)
     }
 
-    /// Begin to measure a round trip, if none is being measured: of the first packets and then of some,
-    /// because each result is a visit to the cold part of the flow.
+    /// Begin to measure a round trip, if none is being measured: of the first packets and then of
+    /// some, because each result is a visit to the cold part of the flow.
     #[inline]
     fn sample(&mut self, end: u32) {
         let own = self.own;

@@ -1,4 +1,5 @@
-//! Linux cooked capture: the header that libpcap makes for devices without a usable one of their own.
+//! Linux cooked capture: the header that libpcap makes for devices without a usable one of their
+//! own.
 //!
 //! ```text
 //! | packet type (2) | device type (2) | address length (2) | address (8) | protocol (2) |

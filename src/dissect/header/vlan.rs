@@ -4,9 +4,10 @@
 //! | TPID (2) || priority (3 bits) | drop eligible (1) | VLAN id (12) | EtherType or length (2) |
 //! ```
 //!
-//! The tag protocol identifier (TPID) is what the header before it read as its EtherType, so the layer
-//! of a tag starts behind it, at the tag control information. `tpid` therefore reads the two bytes
-//! before the layer, and is absent where another header stands there (a GRE key, a Geneve option).
+//! The tag protocol identifier (TPID) is what the header before it read as its EtherType, so the
+//! layer of a tag starts behind it, at the tag control information. `tpid` therefore reads the two
+//! bytes before the layer, and is absent where another header stands there (a GRE key, a Geneve
+//! option).
 
 use super::ethernet::type_or_length;
 use crate::dissect::attribute::{Attribute, Type, Value, View, bits_at};
