@@ -41,7 +41,7 @@ pub enum Type {
     U64Array = 34,
 }
 
-/// How expressions treat a type (mmt-rules.md, section 6).
+/// How expressions treat a type.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Class {
     /// Numbers: compared and computed with.

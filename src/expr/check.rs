@@ -1,7 +1,7 @@
 //! Names and types: a parsed text to an [`Expr`] that can be evaluated.
 //!
 //! What cannot mean anything is an error in standard mode. MMT's engine accepts most of it, so
-//! compat mode only warns and keeps it as it is (mmt-rules.md, section 6).
+//! compat mode only warns and keeps it as it is.
 
 use super::names::{self, Name};
 use super::parse::{Shape, Syntax};

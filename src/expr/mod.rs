@@ -115,7 +115,7 @@ pub fn read(
     check::check(syntax, text, mode, context, problems)
 }
 
-/// Operators, as documented in mmt-rules.md section 5.
+/// Operators, as rules/README.md lists them.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[allow(missing_docs, reason = "each is its usual sign")]
 pub enum Operator {

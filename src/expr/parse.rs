@@ -1,4 +1,4 @@
-//! Tokens to a tree, in both readings of the grammar (mmt-rules.md, section 5).
+//! Tokens to a tree, in both readings of the grammar.
 //!
 //! Neither has precedence. A level, that is what stands between two parentheses, holds one
 //! operator: in standard mode a second one is an error, in compat mode the last one replaces all

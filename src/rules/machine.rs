@@ -1,4 +1,4 @@
-//! The operator tree of a property as a state machine (mmt-rules.md, sections 4 and 9).
+//! The operator tree of a property as a state machine.
 //!
 //! States are entered by events; each pending state has a window that the next event must fall
 //! into, and a place to go when the window passes. An edge that opens an operator leaves its

@@ -158,7 +158,7 @@ impl Engine {
         }
     }
 
-    /// A rule that one packet decides (mmt-rules.md, section 11).
+    /// A rule that one packet decides.
     fn single(
         &mut self,
         rule: u32,

@@ -2,7 +2,7 @@
 //!
 //! Each is one entry of [`FUNCTIONS`]: listings, checks and error messages come from there. The
 //! `em_` ones replace the C code that published rule files carry; what they do in compat mode is
-//! what that code did (mmt-functions.md), which is not always what its name says.
+//! what that code did, which is not always what its name says.
 
 pub mod lists;
 
