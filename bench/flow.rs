@@ -14,7 +14,7 @@ use wirelynx::flow::{Flows, Settings};
 use wirelynx::packet::{Facts, Frame, LinkType, Timestamp};
 
 const BURST: usize = 32;
-const ROUNDS: usize = 7;
+const ROUNDS: usize = 15;
 const PACKETS: usize = 4 << 20;
 
 /// Deterministic random numbers.

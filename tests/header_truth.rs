@@ -15,10 +15,12 @@ mod common;
 use rayon::prelude::*;
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
+use std::io::BufWriter;
 use std::net::{Ipv4Addr, Ipv6Addr};
 use std::path::Path;
 use std::process::Command;
-use wirelynx::capture::{Burst, Capture, Progress, file};
+use wirelynx::capture::writer::PcapWriter;
+use wirelynx::capture::{Burst, Capture, Error, Progress, file};
 use wirelynx::dissect::attribute::{AttributeId, Type, Value, View};
 use wirelynx::dissect::{Protocol, headers};
 use wirelynx::packet::{Facts, Frame, LinkType, Stop, Timestamp};
@@ -235,6 +237,9 @@ const PREFERENCES: &[&str] = &[
     "sctp.reassembly:FALSE",
 ];
 
+/// Packets given to one `tshark`: few enough that the processors share the work.
+const CHUNK_MAX: usize = 8192;
+
 /// Only captures whose name contains what this variable says, to look into a difference; then
 /// nothing is asserted.
 const ONLY: &str = "HEADER_TRUTH_ONLY";
@@ -349,10 +354,33 @@ struct Place<'a> {
     layers: &'a str,
 }
 
+/// A packet of some capture.
 struct Packet {
+    capture: String,
+    /// From 1, as `tshark` counts.
+    number: usize,
     data: Vec<u8>,
     link: LinkType,
     wire_length: u32,
+}
+
+impl Packet {
+    fn frame(&self) -> Frame<'_> {
+        Frame {
+            data: &self.data,
+            wire_length: self.wire_length,
+            timestamp: Timestamp::default(),
+            link: self.link,
+            port: 0,
+            queue: 0,
+        }
+    }
+
+    fn walk(&self) -> Facts {
+        let mut facts = Facts::new();
+        headers(&self.frame(), &mut facts);
+        facts
+    }
 }
 
 #[test]
@@ -370,11 +398,30 @@ fn headers_are_what_tshark_reads() {
         .filter_map(|line| line.split('\t').next())
         .filter(|name| name.contains(&only))
         .collect();
-    let findings = captures
+    let packets: Vec<_> = captures
+        .par_iter()
+        .map(|capture| read(&folder, capture))
+        .collect();
+    let unreadable = packets.iter().filter_map(|result| result.as_ref().err());
+    let mut findings = Findings::default();
+    for reason in unreadable {
+        findings.skip(format!("unreadable: {reason}"), 1);
+    }
+    let (mut packets, others): (Vec<_>, Vec<_>) = (packets.into_iter().flatten().flatten())
+        .partition(|packet| packet.walk().stop != Stop::UnknownLink);
+    for packet in others {
+        findings.skip(format!("link type {}", packet.link.0), 1);
+    }
+    packets.sort_by_key(|packet| packet.link.0);
+    let findings = packets
+        .chunk_by(|packet, next| packet.link == next.link)
+        .flat_map(|packets| packets.chunks(CHUNK_MAX))
+        .collect::<Vec<_>>()
         .par_iter()
         .with_max_len(1)
-        .map(|capture| compare_capture(&folder, capture, profile.path()))
-        .reduce(Findings::default, Findings::add);
+        .map(|packets| compare_chunk(packets, profile.path()))
+        .reduce(Findings::default, Findings::add)
+        .add(findings);
     report(captures.len(), &findings);
     if !only.is_empty() {
         return;
@@ -412,40 +459,28 @@ fn profile() -> tempfile::TempDir {
     folder
 }
 
-fn compare_capture(folder: &Path, capture: &str, profile: &Path) -> Findings {
+/// Compare packets of one link type, of any captures.
+fn compare_chunk(packets: &[Packet], profile: &Path) -> Findings {
     let mut findings = Findings::default();
-    let path = folder.join(capture);
-    let packets = match read(&path) {
-        Ok(packets) => packets,
-        Err(reason) => {
-            findings.skip(format!("unreadable: {reason}"), 1);
-            return findings;
-        }
-    };
     let names = columns();
-    let output = tshark(&path, profile);
-    // Not handed out here: records without a byte, and blocks of pcapng that are no packets.
-    let lines: Vec<Vec<_>> = (output.lines().map(|line| line.split('\t').collect()))
-        .filter(|columns: &Vec<_>| columns.len() > 3 && columns[0] != "0" && !columns[1].is_empty())
+    let output = tshark(packets, profile);
+    let lines: Vec<Vec<_>> = output
+        .lines()
+        .map(|line| line.split('\t').collect())
         .collect();
-    let unmatched = packets.len().abs_diff(lines.len());
-    if unmatched != 0 {
-        findings.skip(
-            "read by one program only: damaged captures".to_owned(),
-            unmatched,
-        );
-    }
-    for (number, (packet, columns)) in packets.iter().zip(&lines).enumerate() {
+    assert_eq!(
+        lines.len(),
+        packets.len(),
+        "tshark must read what was written for it"
+    );
+    for (packet, columns) in packets.iter().zip(&lines) {
         let place = Place {
-            capture,
-            number: number + 1,
-            layers: columns[2],
+            capture: &packet.capture,
+            number: packet.number,
+            layers: columns[1],
         };
-        if columns[0] == packet.data.len().to_string() {
-            compare_packet(&place, packet, (&names, &columns[3..]), &mut findings);
-        } else {
-            findings.skip(format!("captured lengths differ: {capture}"), 1);
-        }
+        assert_eq!(columns[0], packet.data.len().to_string());
+        compare_packet(&place, packet, (&names, &columns[2..]), &mut findings);
     }
     findings
 }
@@ -458,24 +493,33 @@ fn columns() -> Vec<&'static str> {
     names
 }
 
-/// One line a packet: captured length, link type, layers, and all occurrences of each field.
-fn tshark(path: &Path, profile: &Path) -> String {
+/// One line a packet: captured length, layers, and all occurrences of each field.
+///
+/// Packets of many captures go through one process, because starting it costs as much time as it
+/// then needs for some thousand packets.
+fn tshark(packets: &[Packet], profile: &Path) -> String {
+    let file = tempfile::NamedTempFile::new().unwrap();
+    let mut writer = PcapWriter::new(BufWriter::new(&file), packets[0].link).unwrap();
+    for packet in packets {
+        writer.write(&packet.frame()).unwrap();
+    }
+    writer.flush().unwrap();
     let mut command = Command::new("tshark");
     command
         .env("WIRESHARK_CONFIG_DIR", profile)
         .args(["-n", "-r"])
-        .arg(path)
+        .arg(file.path())
         .args(["-T", "fields", "-E", "occurrence=a"])
-        .args(["-e", "frame.cap_len", "-e", "frame.encap_type"])
-        .args(["-e", "frame.protocols"]);
+        .args(["-e", "frame.cap_len", "-e", "frame.protocols"]);
     for preference in PREFERENCES {
         command.args(["-o", preference]);
     }
     for name in columns() {
         command.args(["-e", name]);
     }
-    // It also fails for a damaged capture, after the packets that it could read.
     let output = command.output().expect("tshark must be installed");
+    let complaint = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success(), "tshark: {complaint}");
     String::from_utf8_lossy(&output.stdout).into_owned()
 }
 
@@ -485,20 +529,8 @@ fn compare_packet(
     (names, columns): (&[&str], &[&str]),
     findings: &mut Findings,
 ) {
-    let frame = Frame {
-        data: &packet.data,
-        wire_length: packet.wire_length,
-        timestamp: Timestamp::default(),
-        link: packet.link,
-        port: 0,
-        queue: 0,
-    };
-    let mut facts = Facts::new();
-    headers(&frame, &mut facts);
-    if facts.stop == Stop::UnknownLink {
-        findings.skip(format!("link type {}", packet.link.0), 1);
-        return;
-    }
+    let frame = packet.frame();
+    let facts = packet.walk();
     findings.packets += 1;
     let view = View {
         frame: &frame,
@@ -651,22 +683,27 @@ fn normal(field: &Field, kind: Type, value: &str) -> String {
     }
 }
 
-fn read(path: &Path) -> Result<Vec<Packet>, String> {
-    let name = path.to_str().ok_or("a name that is not UTF-8")?;
-    let reason = |error: wirelynx::capture::Error| match error {
-        wirelynx::capture::Error::Format { reason, .. } => reason,
+fn read(folder: &Path, capture: &str) -> Result<Vec<Packet>, String> {
+    let path = folder.join(capture);
+    let path = path.to_str().ok_or("a name that is not UTF-8")?;
+    let reason = |error| match error {
+        Error::Format { reason, .. } => reason,
         other => other.to_string(),
     };
-    let mut capture = file::open(name).map_err(reason)?;
+    let mut source = file::open(path).map_err(reason)?;
     let mut packets = Vec::new();
     loop {
         let mut burst = Burst::new();
-        let progress = capture.receive(&mut burst).map_err(reason)?;
-        packets.extend(burst.iter().map(|frame| Packet {
-            data: frame.data.to_vec(),
-            link: frame.link,
-            wire_length: frame.wire_length,
-        }));
+        let progress = source.receive(&mut burst).map_err(reason)?;
+        for frame in &burst {
+            packets.push(Packet {
+                capture: capture.to_owned(),
+                number: packets.len() + 1,
+                data: frame.data.to_vec(),
+                link: frame.link,
+                wire_length: frame.wire_length,
+            });
+        }
         if progress == Progress::End {
             return Ok(packets);
         }

@@ -131,7 +131,8 @@ impl Text {
     }
 }
 
-/// A line up to its comment. Two slashes in text are those of an address, before which stands a colon.
+/// A line up to its comment. Two slashes in text are those of an address, before which stands a
+/// colon.
 fn without_comment(line: &str) -> &str {
     let mut from = 0;
     while let Some(found) = line[from..].find("//") {
@@ -296,8 +297,8 @@ fn files_and_lines_have_bounded_lengths() {
     report(&findings);
 }
 
-/// May the line be longer? Text between quotation marks stays in one piece, so that it can be found,
-/// and so does a row of a drawing.
+/// May the line be longer? Text between quotation marks stays in one piece, so that it can be
+/// found, and so does a row of a drawing.
 fn is_whole(line: &str) -> bool {
     line.contains('"') || (line.starts_with("//! ") && line.contains(" | "))
 }

@@ -130,6 +130,16 @@ impl<R: Copy> Code<R> {
         }
     }
 
+    /// The reference and the constant, when it says no more than that they are equal.
+    pub fn as_equality(&self) -> Option<(R, u64)> {
+        match &self.root {
+            Term::Test(reference, Operator::Equal, constant) => {
+                Some((*reference, u64::try_from(*constant).ok()?))
+            }
+            _ => None,
+        }
+    }
+
     /// Does it hold? The value is converted to an integer; non-zero is true. Text that is there is
     /// true.
     pub fn holds(&self, source: &impl Source<R>) -> bool {

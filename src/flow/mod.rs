@@ -37,7 +37,8 @@ use settings::{Class, Timeouts};
 use state::{Hot, bit, mark};
 use std::hint::black_box;
 use table::Table;
-use tcp::{End, Ends, flag};
+use tcp::ends::{End, Ends};
+use tcp::flag;
 
 /// Flows looked at, and slots passed, in one call of [`Flows::expire`]: some 20 us of work.
 const EXPIRY_WORK_MAX: u32 = 256;
@@ -129,6 +130,7 @@ impl Flows {
             let seen = burst.get_mut(..frames.len()).unwrap_or_default();
             self.observe(frames, facts, seen);
             self.fetch(seen);
+            self.fetch_cold(seen);
             for (seen, facts) in seen.iter().zip(facts) {
                 if seen.tracked {
                     self.update(seen, &mut facts.flow, ended);
@@ -203,23 +205,40 @@ impl Flows {
         }
     }
 
-    /// Second and third pass: one word of each bucket, then of each flow, for their own sake. The
-    /// loads do not wait for one another, so the burst pays for one miss and not for all of them.
+    /// Second and third pass: one word of each bucket, then one of both lines of each flow, for
+    /// their own sake. The loads of a pass do not wait for one another, so the burst pays for one
+    /// miss and not for all of them. The loops are tight so that many turns fit into the window of
+    /// the core.
     fn fetch(&self, burst: &mut [Observation]) {
         let touched = burst
             .iter()
             .fold(0, |sum, seen| sum ^ self.table.touch(seen.hash));
         black_box(touched);
-        let mut touched = 0;
-        for seen in burst {
+        for seen in &mut *burst {
             seen.guess = self.table.guess(seen.hash);
-            if let Some(index) = seen.guess
-                && let Ok(place) = usize::try_from(index)
-                && let Some(hot) = self.hot.get(place)
-            {
-                touched ^= hot.key.first_word() ^ u64::from(hot.second_line());
-            }
         }
+        let touched = burst
+            .iter()
+            .filter_map(|seen| self.hot.get(usize::try_from(seen.guess?).ok()?))
+            .fold(0, |sum, hot| {
+                sum ^ hot.key.first_word() ^ u64::from(hot.second_line())
+            });
+        black_box(touched);
+    }
+
+    /// Fourth pass: the cold part of the flows whose packet probably ends the measurement of a
+    /// round trip, which is the one thing that an ordinary segment does there.
+    fn fetch_cold(&self, burst: &[Observation]) {
+        let measured = |seen: &Observation| {
+            let place = usize::try_from(seen.guess?).ok()?;
+            let hot = self.hot.get(place)?;
+            let measures = hot.has(0, mark::SAMPLE) || hot.has(1, mark::SAMPLE);
+            measures.then(|| self.cold.get(place))?
+        };
+        let touched = burst
+            .iter()
+            .filter_map(measured)
+            .fold(0, |sum, flow| sum ^ flow.tcp.samples());
         black_box(touched);
     }
 
@@ -284,15 +303,17 @@ impl Flows {
         if !syn || seen.protocol != protocol::TCP {
             return None;
         }
-        // A connection may use the ports of one that has closed; only a repeated SYN is the old
-        // one.
-        let closed = |end: End| matches!(end, End::Closed | End::Reset);
+        // A SYN after a RST is another attempt. One after a FIN is another connection with the same
+        // ports, unless it is the old SYN once more.
         let ends = Ends(hot.state);
-        if !closed(ends.of(0)) && !closed(ends.of(1)) {
-            return None;
-        }
-        let initial = self.flow(index)?.tcp.initial(hot.direction(seen));
-        (initial != seen.sequence).then(|| match Self::reason(hot) {
+        let over = if ends.either(End::Reset) {
+            true
+        } else if ends.either(End::Closed) {
+            self.flow(index)?.tcp.initial(hot.direction(seen)) != seen.sequence
+        } else {
+            false
+        };
+        over.then(|| match Self::reason(hot) {
             EndReason::Idle => EndReason::Closed,
             reason => reason,
         })
@@ -401,7 +422,7 @@ impl Flows {
                 if seen.payload_bytes != 0 && hot.set(direction.index(), mark::DATA_NOTED) {
                     flow.tcp.note('D', direction.index());
                 }
-                if direction == Direction::Responder {
+                if hot.class == Class::UdpSingle && direction == Direction::Responder {
                     hot.class = Class::UdpStream;
                 }
             }

@@ -1,6 +1,6 @@
 //! What the flow stage reads of one packet, all in one place, before it touches any flow.
 
-use super::key::{Address, Key, Secret, icmp_ports, protocol};
+use super::key::{Key, Secret, icmp_ports, protocol};
 use crate::packet::{Facts, Frame, Timestamp};
 
 /// What one packet says.
@@ -87,7 +87,7 @@ impl Observation {
 
     /// Lengths and time to live of the innermost IP packet. Returns its addresses.
     #[inline]
-    fn read_ip(&mut self, frame: &Frame<'_>, facts: &Facts) -> Option<(Address, Address)> {
+    fn read_ip(&mut self, frame: &Frame<'_>, facts: &Facts) -> Option<(u128, u128)> {
         let header = frame.data.get(usize::from(facts.ip_offset)..)?;
         let announced;
         let addresses;
@@ -99,7 +99,7 @@ impl Observation {
             announced = u32::from(u16::from_be_bytes([l0, l1]));
             let source = u32::from_be_bytes([a, b, c, d]);
             let destination = u32::from_be_bytes([e, f, g, h]);
-            addresses = ([0, u64::from(source)], [0, u64::from(destination)]);
+            addresses = (u128::from(source), u128::from(destination));
         } else {
             let header = header.first_chunk::<40>()?;
             let [_, _, _, _, l0, l1, _, ttl, ..] = *header;
@@ -109,11 +109,12 @@ impl Observation {
                 0 => 0,
                 length => length.saturating_add(IPV6_HEADER),
             };
-            let word = |place: usize| {
-                let bytes = header.get(place..).and_then(<[u8]>::first_chunk);
-                u64::from_be_bytes(bytes.copied().unwrap_or_default())
-            };
-            addresses = ([word(8), word(16)], [word(24), word(32)]);
+            let (_, ends) = header.split_at(8);
+            let (source, destination) = ends.split_at(16);
+            addresses = (
+                u128::from_be_bytes(*source.first_chunk()?),
+                u128::from_be_bytes(*destination.first_chunk()?),
+            );
         }
         // Without a length, the packet reaches to the end of the frame.
         self.ip_bytes = match announced {

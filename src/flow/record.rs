@@ -2,7 +2,8 @@
 
 use super::key::protocol;
 use super::state::{Counters, Flow, Hot, bit};
-use super::tcp::{Ends, HISTORY_MAX, TcpCounters, state_name};
+use super::tcp::ends::{Ends, state_name};
+use super::tcp::{HISTORY_MAX, TcpCounters};
 use crate::dissect::application::detect::Application;
 use crate::packet::{Direction, Timestamp};
 use arrayvec::ArrayString;

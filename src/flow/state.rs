@@ -37,7 +37,7 @@ pub(super) struct Hot {
     ttl: [u8; 2],
     /// Bits of [`mark`], by direction.
     marks: [u8; 2],
-    /// TCP states of both ends (see [`super::tcp::Ends`]), and bits of [`bit`].
+    /// TCP states of both ends (see [`super::tcp::ends::Ends`]), and bits of [`bit`].
     pub(super) state: u8,
     pub(super) class: Class,
 }

@@ -3,11 +3,16 @@
 //! States, final names and history letters are those of Zeek's connection log, because people read
 //! them there. Nothing here trusts a packet more than its place in the sequence space allows.
 
+pub(super) mod ends;
+mod holes;
+
 use super::observation::Observation;
 use super::settings::Class;
 use super::state::{Hot, bit, mark, micros_u32};
 use crate::packet::{Direction, FlowFacts, Timestamp};
-use arrayvec::{ArrayString, ArrayVec};
+use arrayvec::ArrayString;
+use ends::{End, Ends};
+use holes::Holes;
 
 /// Bits of the flag byte (RFC 9293, section 3.1).
 pub(super) mod flag {
@@ -23,95 +28,13 @@ pub(super) mod flag {
 /// except for one that changes its sequence numbers with each SYN.
 pub const HISTORY_MAX: usize = 32;
 
-/// Holes in the sequence space of one direction that are watched. The next one displaces the
-/// oldest, whose bytes then count as missed.
-const HOLES_MAX: usize = 4;
-
 /// Largest step of a sequence number that is believed: the largest window (RFC 7323, section 2.3).
 /// Beyond it the number is noise, and counting starts again from there.
 const STEP_MAX: u32 = 1 << 30;
 
 /// Round trips are measured on the first packets of a direction, and then on every so many.
-const SAMPLED_ALL: u16 = 8;
+const SAMPLED_ALL: u16 = 4;
 const SAMPLED_EVERY: u16 = 16;
-
-/// State of one end.
-#[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
-#[repr(u8)]
-pub(super) enum End {
-    /// Sent nothing yet.
-    #[default]
-    Inactive,
-    SynSent,
-    SynAckSent,
-    /// Sent something, but no SYN that was seen.
-    Partial,
-    Established,
-    /// Sent a FIN.
-    Closed,
-    /// Sent a RST.
-    Reset,
-}
-
-/// States of both ends in the lower six bits of a byte: three each, the originator's below.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Ends(pub(super) u8);
-
-impl Ends {
-    #[inline]
-    pub(super) const fn of(self, index: usize) -> End {
-        let bits = if index == 0 { self.0 } else { self.0 >> 3 };
-        match bits & 7 {
-            0 => End::Inactive,
-            1 => End::SynSent,
-            2 => End::SynAckSent,
-            3 => End::Partial,
-            4 => End::Established,
-            5 => End::Closed,
-            _ => End::Reset,
-        }
-    }
-
-    const fn with(self, index: usize, end: End) -> Self {
-        if index == 0 {
-            Self(self.0 & !0x07 | end as u8)
-        } else {
-            Self(self.0 & !0x38 | (end as u8) << 3)
-        }
-    }
-
-    const fn either(self, wanted: End) -> bool {
-        self.of(0) as u8 == wanted as u8 || self.of(1) as u8 == wanted as u8
-    }
-}
-
-/// Bytes that were not seen: from a sequence number, so many.
-#[derive(Debug, Default, Clone, Copy)]
-struct Hole {
-    start: u32,
-    length: u32,
-}
-
-impl Hole {
-    /// What `length` bytes from `start` leave of it in front and behind, and how many they cover.
-    fn split(self, start: u32, length: u32) -> (Self, u32, Self) {
-        // Places relative to the hole's start do not wrap.
-        let from = i64::from(start.wrapping_sub(self.start).cast_signed());
-        let end = i64::from(self.length);
-        let covered_from = from.clamp(0, end);
-        let covered_to = from.saturating_add(i64::from(length)).clamp(0, end);
-        let bytes = |from: i64, to: i64| u32::try_from(to.saturating_sub(from)).unwrap_or(0);
-        let front = Self {
-            start: self.start,
-            length: bytes(0, covered_from),
-        };
-        let back = Self {
-            start: self.start.wrapping_add(bytes(0, covered_to)),
-            length: bytes(covered_to, end),
-        };
-        (front, bytes(covered_from, covered_to), back)
-    }
-}
 
 /// Round-trip times of the data of one direction.
 #[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
@@ -161,7 +84,7 @@ struct Side {
     /// Retransmissions as the history counts them: whole segments below the highest byte.
     repeats: u32,
     gaps: u32,
-    holes: ArrayVec<Hole, HOLES_MAX>,
+    holes: Holes,
     /// State before the last change.
     before: End,
     initial: u32,
@@ -169,6 +92,13 @@ struct Side {
     noted: u8,
     /// Sequence numbers of the last SYN, FIN and RST: a repeat with another number is news.
     controls: [u32; 3],
+}
+
+impl Side {
+    /// Count bytes that will not be seen any more.
+    const fn miss(&mut self, bytes: u32) {
+        self.counters.missed_bytes = self.counters.missed_bytes.saturating_add(bytes as u64);
+    }
 }
 
 /// Letters that a side has had.
@@ -235,7 +165,7 @@ pub(super) fn advance(
     step.window();
     step.sequence();
     let mut handshake_us = 0;
-    if step.has(flag::CONTROL) || Ends(step.hot.state).of(own) == End::Inactive {
+    if step.has(flag::CONTROL) || Ends(step.hot.state).is_inactive(own) {
         step.change_state();
         step.reclass();
     }
@@ -331,18 +261,8 @@ impl Step<'_> {
     #[cold]
     fn ahead(&mut self, next: u32, missing: u32, end: u32) {
         let side = &mut self.tcp.sides[self.own];
-        let hole = Hole {
-            start: next,
-            length: missing,
-        };
-        if side.holes.is_full() {
-            let oldest = side.holes.remove(0);
-            side.counters.missed_bytes = side
-                .counters
-                .missed_bytes
-                .saturating_add(u64::from(oldest.length));
-        }
-        side.holes.push(hole);
+        let lost = side.holes.open(next, missing);
+        side.miss(lost);
         self.hot.set(self.own, mark::HOLES);
         self.hot.next_sequence[self.own] = end;
         self.out_of_order();
@@ -387,27 +307,15 @@ impl Step<'_> {
             return 0;
         }
         let side = &mut self.tcp.sides[index];
-        let mut filled: u32 = 0;
-        for hole in std::mem::take(&mut side.holes) {
-            let (front, covered, back) = hole.split(start, length);
-            filled = filled.saturating_add(covered);
-            for piece in [front, back] {
-                if piece.length != 0
-                    && let Err(lost) = side.holes.try_push(piece)
-                {
-                    let lost = u64::from(lost.element().length);
-                    let missed = &mut side.counters.missed_bytes;
-                    *missed = missed.saturating_add(lost);
-                }
-            }
-        }
+        let (filled, lost) = side.holes.fill(start, length);
+        side.miss(lost);
         filled
     }
 
     /// What the acknowledgement says of the other end's bytes.
     #[inline]
     fn acknowledge(&mut self) {
-        let (own, peer) = (self.own, self.peer);
+        let peer = self.peer;
         let number = self.seen.acknowledgement;
         if self.hot.set(peer, mark::SEQUENCE) {
             self.hot.next_sequence[peer] = number;
@@ -430,8 +338,10 @@ impl Step<'_> {
         if self.hot.has(peer, mark::HOLES) {
             self.acknowledge_holes(number);
         }
-        let both_closed = self.ends().of(own) == End::Closed && self.ends().of(peer) == End::Closed;
-        if both_closed && number == self.hot.next_sequence[peer] && !self.has(flag::FIN) {
+        if self.ends().are_closed()
+            && number == self.hot.next_sequence[peer]
+            && !self.has(flag::FIN)
+        {
             if self.hot.class != Class::TcpClosed {
                 self.facts |= FlowFacts::CLOSED;
             }
@@ -444,7 +354,7 @@ impl Step<'_> {
     fn missed(&mut self, bytes: u32) {
         let peer = self.peer;
         let side = &mut self.tcp.sides[peer];
-        side.counters.missed_bytes = side.counters.missed_bytes.saturating_add(u64::from(bytes));
+        side.miss(bytes);
         side.gaps = side.gaps.saturating_add(1);
         if is_power_of_ten(side.gaps) {
             self.tcp.note('G', peer);
@@ -455,12 +365,12 @@ impl Step<'_> {
     #[cold]
     fn acknowledge_holes(&mut self, number: u32) {
         let peer = self.peer;
-        let Some(first) = self.tcp.sides[peer].holes.first().copied() else {
+        let Some(start) = self.tcp.sides[peer].holes.start() else {
             return;
         };
-        let covered = number.wrapping_sub(first.start);
+        let covered = number.wrapping_sub(start);
         if covered < STEP_MAX {
-            let bytes = self.fill(peer, first.start, covered);
+            let bytes = self.fill(peer, start, covered);
             if bytes != 0 {
                 self.missed(bytes);
             }
@@ -678,6 +588,13 @@ impl Tcp {
             .saturating_add(b.counters.retransmissions)
     }
 
+    /// Some words next to the round trips of both directions.
+    #[inline]
+    pub(super) const fn samples(&self) -> u32 {
+        let [a, b] = &self.sides;
+        a.counters.round_trips.samples ^ b.counters.round_trips.samples
+    }
+
     /// The first sequence number of one direction.
     pub(super) fn initial(&self, direction: Direction) -> u32 {
         self.sides[direction.index()].initial
@@ -698,39 +615,6 @@ impl Tcp {
         // Full: the start of a flow says more than its end.
         let _ = self.history.try_push(letter);
     }
-}
-
-/// Final name of a TCP flow, as Zeek names it.
-pub(super) fn state_name(ends: Ends, history: &str, has_payload: bool) -> &'static str {
-    let (originator, responder) = (ends.of(0), ends.of(1));
-    let unheard = |end: End| matches!(end, End::Inactive | End::Partial);
-    match (originator, responder) {
-        (End::SynSent | End::SynAckSent, End::Reset) => "REJ",
-        (End::Reset, End::Reset) if !has_payload => "REJ",
-        (_, End::Reset) if unheard(originator) => "RSTRH",
-        (_, End::Reset) => "RSTR",
-        (End::Reset, _) if !unheard(responder) => "RSTO",
-        (End::Reset, _) if syn_then_reset(history) => "RSTOS0",
-        (End::Reset, _) => "OTH",
-        (End::Closed, End::Closed) => "SF",
-        (End::Closed, _) if unheard(responder) => "SH",
-        (End::Closed, _) => "S2",
-        (_, End::Closed) if unheard(originator) => "SHR",
-        (_, End::Closed) => "S3",
-        (End::SynSent, End::Inactive) => "S0",
-        (End::Established, End::Established) => "S1",
-        _ => "OTH",
-    }
-}
-
-/// Did the originator send a SYN and then a RST, and nothing of weight between?
-fn syn_then_reset(history: &str) -> bool {
-    let history = history.trim_start_matches('^');
-    history.strip_prefix('S').is_some_and(|rest| {
-        rest.find(['H', 'A', 'F', 'G', 'I', 'R'])
-            .and_then(|place| rest.get(place..))
-            .is_some_and(|rest| rest.starts_with('R'))
-    })
 }
 
 /// Microseconds from one time to another; 0 when the first was never noted.

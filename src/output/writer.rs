@@ -14,6 +14,9 @@ use std::thread::JoinHandle;
 /// Events that may wait for the writer.
 const QUEUE_MAX: usize = 8_192;
 
+/// Seed of Community IDs: 0, with which others' can be compared.
+const COMMUNITY_ID_SEED: u16 = 0;
+
 /// What to do when the queue is full.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum WhenFull {
@@ -124,24 +127,23 @@ fn write_all(sinks: Sinks, receiver: &Receiver<Event>) -> io::Result<()> {
                 }
             }
         };
-        line.clear();
-        let sink = match &event {
-            Event::Alert(alert) => {
-                let place = usize::try_from(alert.rule).unwrap_or(usize::MAX);
-                let Some(program) = sinks.rules.programs.get(place) else {
-                    continue;
-                };
-                alert::write(&mut line, sinks.format, program, alert);
-                alerts.as_mut()
+        match &event {
+            Event::Alert(found) => {
+                let place = usize::try_from(found.rule).unwrap_or(usize::MAX);
+                let program = sinks.rules.programs.get(place);
+                if let (Some(sink), Some(program)) = (&mut alerts, program) {
+                    line.clear();
+                    alert::write(&mut line, sinks.format, program, found);
+                    line.push('\n');
+                    sink.write_all(line.as_bytes())?;
+                }
             }
             Event::Flow(record) => {
-                flow::write(&mut line, record);
-                flows.as_mut()
+                if let Some(sink) = &mut flows {
+                    flow::write_json(sink, record, COMMUNITY_ID_SEED)?;
+                    sink.write_all(b"\n")?;
+                }
             }
-        };
-        if let Some(sink) = sink {
-            line.push('\n');
-            sink.write_all(line.as_bytes())?;
         }
     }
 }

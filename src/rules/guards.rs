@@ -19,16 +19,15 @@ struct Mask([u64; ATTRIBUTES_USED_MAX / 64]);
 
 impl Mask {
     fn has(&self, slot: Slot) -> bool {
-        let word = self.0.get(usize::from(slot / 64)).copied().unwrap_or(0);
-        word & 1 << (slot % 64) != 0
+        self.0[usize::from(slot >> 6)] & 1 << (slot & 63) != 0
     }
 
     fn set(&mut self, slot: Slot) {
-        if let Some(word) = self.0.get_mut(usize::from(slot / 64)) {
-            *word |= 1 << (slot % 64);
-        }
+        self.0[usize::from(slot >> 6)] |= 1 << (slot & 63);
     }
 }
+
+const _: () = assert!(ATTRIBUTES_USED_MAX == 256, "a slot is a byte");
 
 /// When MMT does not see an attribute that the packet has.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -198,6 +197,12 @@ impl<'b, 'm> Message<'b, 'm> {
         true
     }
 
+    /// Does the packet have this number?
+    pub fn is(&mut self, slot: Slot, number: u64) -> bool {
+        self.has(slot)
+            && matches!(self.values.get(usize::from(slot)), Some(Value::Number(n)) if *n == number)
+    }
+
     /// The value of an attribute, if the packet has it.
     pub fn value(&mut self, slot: Slot) -> Option<Value<'b>> {
         if !self.has(slot) {
@@ -215,6 +220,12 @@ impl<'b, 'm> Message<'b, 'm> {
     /// Does the packet alone allow that it is this event?
     pub fn allows(&mut self, event: &Event) -> bool {
         if !self.has_mandatory(event) {
+            return false;
+        }
+        if event
+            .predicate
+            .is_some_and(|(slot, number)| !self.is(slot, number))
+        {
             return false;
         }
         for slot in &event.optional {

@@ -85,6 +85,10 @@ pub struct Joins {
     counters: Counters,
     /// The bootstrap instance of a rule has itself passed: the published engine's one-shot defect.
     spent: Vec<bool>,
+    /// Events that start an attempt: bit N for event N, by rule.
+    starting: Vec<u64>,
+    /// Events that start one or that an instance waits for.
+    awaited: Vec<u64>,
     scratch: Vec<(u64, u32, usize)>,
 }
 
@@ -102,7 +106,10 @@ impl Joins {
     /// For these rules.
     pub fn new(programs: &[Program], limits: Limits, seed: u64) -> Self {
         let count = programs.len();
+        let starting: Vec<u64> = programs.iter().map(starting).collect();
         Self {
+            awaited: starting.clone(),
+            starting,
             stores: programs
                 .iter()
                 .map(|p| Store::new(p, limits.per_rule, seed))
@@ -138,10 +145,25 @@ impl Joins {
     }
 
     /// Could a packet that is this event change anything? Spares evaluating its guard if not.
-    pub fn awaits(&self, program: &Program, rule: u32, event: u8) -> bool {
-        let starts = || program.edges_of(event).any(|(_, edge)| edge.from == INIT);
-        self.store(rule).is_some_and(|store| store.awaits(event))
-            || (starts() && !self.spent.get(at(rule)).copied().unwrap_or(true))
+    pub fn is_awaited(&self, rule: u32, event: u8) -> bool {
+        self.awaited
+            .get(at(rule))
+            .is_some_and(|events| events & 1 << event != 0)
+    }
+
+    /// Note which events can change anything from here on.
+    fn note_awaited(&mut self, rule: u32) {
+        let spent = self.spent.get(at(rule)).copied().unwrap_or(true);
+        let starting = self
+            .starting
+            .get(at(rule))
+            .copied()
+            .filter(|_| !spent)
+            .unwrap_or(0);
+        let waiting = self.store(rule).map_or(0, Store::awaited);
+        if let Some(events) = self.awaited.get_mut(at(rule)) {
+            *events = starting | waiting;
+        }
     }
 
     /// Does any instance of the rule wait?
@@ -185,6 +207,7 @@ impl Joins {
             }
         }
         self.scratch = candidates;
+        self.note_awaited(found.rule);
         reported
     }
 
@@ -196,18 +219,15 @@ impl Joins {
             return list;
         };
         let hash = store.hash_current(program, found.event, found.record);
+        let mut edges = 0;
         for (number, edge) in program.edges_of(found.event) {
-            if edge.from == INIT {
-                list.push((0, 0, number));
-                continue;
+            edges += 1;
+            match edge.from {
+                INIT => list.push((0, 0, number)),
+                _ => store.candidates(number, hash, &mut list),
             }
-            list.extend(
-                store
-                    .candidates(number, hash)
-                    .filter_map(|index| Some((store.instance(index)?.sequence, index, number))),
-            );
         }
-        if list.len() > 1 {
+        if edges > 1 {
             list.sort_by_key(|(sequence, _, _)| std::cmp::Reverse(*sequence));
         }
         list
@@ -560,8 +580,10 @@ impl Joins {
             packet: now.1,
             timed_out: true,
         };
-        late.into_iter()
-            .any(|(index, sequence)| self.time_out(step, index, sequence, packet, emit))
+        let mut late = late.into_iter();
+        let reported = late.any(|(index, id)| self.time_out(step, index, id, packet, emit));
+        self.note_awaited(rule);
+        reported
     }
 
     fn time_out(
@@ -627,6 +649,7 @@ impl Joins {
                 timed_out: true,
             };
             self.time_out(step, index, entry.sequence, &mut NoPacket, emit);
+            self.note_awaited(rule);
         }
     }
 
@@ -650,6 +673,16 @@ impl Joins {
     fn store_mut(&mut self, rule: u32) -> Option<&mut Store> {
         self.stores.get_mut(at(rule))
     }
+}
+
+/// Events that lead out of the start.
+fn starting(program: &Program) -> u64 {
+    let edges = program
+        .machine
+        .edges
+        .iter()
+        .filter(|edge| edge.from == INIT);
+    edges.fold(0, |events, edge| events | 1 << edge.event)
 }
 
 /// When a deadline passes there is no packet to ask.

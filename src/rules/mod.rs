@@ -27,7 +27,7 @@ use crate::expr::Mode;
 use crate::packet::Timestamp;
 use guards::{Extraction, Message};
 use joins::{Alert, Joins, Limits, Match, SamePacket};
-use program::{Attributes, Program};
+use program::{Attributes, Program, Slot};
 use property::Property;
 use store::Joined;
 
@@ -36,6 +36,8 @@ use store::Joined;
 pub struct RuleSet {
     /// In load order.
     pub programs: Vec<Program>,
+    /// What to look at for each packet, in load order.
+    steps: Vec<Step>,
     /// Attributes that any of them uses.
     pub extraction: Extraction,
     /// How they were compiled.
@@ -58,6 +60,7 @@ impl RuleSet {
         let extraction = Extraction::new(attributes.ids, mode);
         (
             Self {
+                steps: programs.iter().zip(0..).flat_map(steps_of).collect(),
                 programs,
                 extraction,
                 mode,
@@ -67,12 +70,63 @@ impl RuleSet {
     }
 }
 
+/// One thing to look at for each packet: an event of a rule, or all of a rule.
+#[derive(Debug)]
+struct Step {
+    /// Protocols that the packet must have.
+    protocols: ProtocolSet,
+    /// Attribute and value without which nothing else is looked at.
+    predicate: Option<(Slot, u64)>,
+    rule: u32,
+    what: What,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum What {
+    /// Event of this number of a rule over several packets.
+    Event(u8),
+    /// A rule that one packet decides.
+    Rule,
+    /// Time-outs of a rule, as the published engine notices them.
+    TimeOuts,
+}
+
+fn steps_of((program, rule): (&Program, u32)) -> Vec<Step> {
+    if let Some(single) = &program.single {
+        let event = program.event(single.context);
+        let predicate = event.and_then(|event| event.predicate);
+        return vec![Step {
+            protocols: single.protocols,
+            predicate,
+            rule,
+            what: What::Rule,
+        }];
+    }
+    let lazily = program.mode == Mode::Compat && program.timeout_reports;
+    let time_outs = Step {
+        protocols: ProtocolSet::default(),
+        predicate: None,
+        rule,
+        what: What::TimeOuts,
+    };
+    let events = (1..).zip(&program.events).map(|(number, event)| Step {
+        protocols: event.protocols,
+        predicate: event.predicate,
+        rule,
+        what: What::Event(number),
+    });
+    lazily
+        .then_some(time_outs)
+        .into_iter()
+        .chain(events)
+        .collect()
+}
+
 /// Evaluates the rules on the packets of one worker.
 #[derive(Debug)]
 pub struct Engine {
     joins: Joins,
     record: Vec<u8>,
-    matches: u64,
 }
 
 impl Engine {
@@ -87,7 +141,6 @@ impl Engine {
         Self {
             joins: Joins::new(&rules.programs, limits, seed),
             record: vec![0; record],
-            matches: 0,
         }
     }
 
@@ -135,12 +188,36 @@ impl Engine {
         emit: &mut impl FnMut(Alert),
     ) {
         let mut message = Message::new(view, &rules.extraction, values);
-        for (number, program) in rules.programs.iter().enumerate() {
-            let rule = u32::try_from(number).unwrap_or(u32::MAX);
-            if program.machine.single {
-                self.single(rule, program, &mut message, about, emit);
-            } else {
-                self.several(rule, program, &mut message, about, emit);
+        let compat = rules.mode == Mode::Compat;
+        // In compat mode a packet brings each rule to one verdict at most.
+        let mut done = u32::MAX;
+        for step in &rules.steps {
+            let possible = view.facts.protocols.contains_all(step.protocols)
+                && step.protocols.contains_all(about)
+                && match step.what {
+                    What::Event(number) => self.joins.is_awaited(step.rule, number),
+                    What::Rule => true,
+                    What::TimeOuts => !self.joins.is_idle(step.rule),
+                };
+            if !possible || step.rule == done {
+                continue;
+            }
+            if step
+                .predicate
+                .is_some_and(|(slot, value)| !message.is(slot, value))
+            {
+                continue;
+            }
+            let Some(program) = rules.programs.get(at(step.rule)) else {
+                continue;
+            };
+            let reported = match step.what {
+                What::Event(number) => self.event(step.rule, program, number, &mut message, emit),
+                What::Rule => self.single(step.rule, program, &mut message, emit),
+                What::TimeOuts => self.time_outs(step.rule, program, &mut message, emit),
+            };
+            if reported && compat {
+                done = step.rule;
             }
         }
     }
@@ -164,48 +241,26 @@ impl Engine {
         rule: u32,
         program: &Program,
         message: &mut Message<'_, '_>,
-        about: ProtocolSet,
         emit: &mut impl FnMut(Alert),
-    ) {
-        let [first, second] = program.events.as_slice() else {
-            return;
+    ) -> bool {
+        let Some(single) = &program.single else {
+            return false;
         };
-        let facts = message.view.facts;
-        let possible = facts.protocols.contains_all(first.protocols)
-            && facts.protocols.contains_all(second.protocols)
-            && first.protocols.union(second.protocols).contains_all(about);
-        // Which event is the context decides; an AND has two edges from the start and is not here.
-        let Some(edge) = program
-            .machine
-            .edges
-            .iter()
-            .find(|edge| edge.from == machine::INIT)
+        let (Some(context), Some(trigger)) =
+            (program.event(single.context), program.event(single.trigger))
         else {
-            return;
+            return false;
         };
-        let (context, trigger) = if edge.event == 1 {
-            (first, second)
-        } else {
-            (second, first)
-        };
-        if !possible || !message.has_mandatory(trigger) || !message.allows(context) {
-            return;
+        if !message.allows(context) || !message.has_mandatory(trigger) {
+            return false;
         }
-        let state = program.machine.state(edge.to);
         let triggered = message.allows(trigger) && self.joined(program, message);
-        let end = program
-            .machine
-            .edges
-            .iter()
-            .find(|e| e.from == edge.to)
-            .map(|e| e.to);
-        let end = if triggered {
-            end.unwrap_or(machine::INCONCLUSIVE)
+        let Some(verdict) = (if triggered {
+            single.held
         } else {
-            state.timeout
-        };
-        let Some(verdict) = verdict::of(program.property.kind, end) else {
-            return;
+            single.failed
+        }) else {
+            return false;
         };
         self.record_both(program, message);
         let record = self.record.get(..program.record_size).unwrap_or(&[]);
@@ -219,6 +274,7 @@ impl Engine {
             bound: 0b110,
             record: record.into(),
         });
+        true
     }
 
     /// Conditions between the two events of a one-packet rule.
@@ -251,50 +307,50 @@ impl Engine {
         }
     }
 
-    /// A rule over several packets.
-    fn several(
+    /// One event of a rule over several packets.
+    fn event(
+        &mut self,
+        rule: u32,
+        program: &Program,
+        number: u8,
+        message: &mut Message<'_, '_>,
+        emit: &mut impl FnMut(Alert),
+    ) -> bool {
+        let Some(event) = program.event(number) else {
+            return false;
+        };
+        if !message.allows(event) {
+            return false;
+        }
+        message.record(event, &mut self.record);
+        let found = Match {
+            rule,
+            event: number,
+            timestamp: message.view.frame.timestamp,
+            packet: message.view.facts.number,
+            record: &self.record,
+        };
+        self.joins.matched(program, found, message, emit)
+    }
+
+    fn time_outs(
         &mut self,
         rule: u32,
         program: &Program,
         message: &mut Message<'_, '_>,
-        about: ProtocolSet,
         emit: &mut impl FnMut(Alert),
-    ) {
-        let compat = program.mode == Mode::Compat;
-        let (timestamp, packet) = (message.view.frame.timestamp, message.view.facts.number);
-        if compat && program.timeout_reports && !self.joins.is_idle(rule) {
-            let relevant = program.attributes.iter().any(|slot| message.has(*slot));
-            let now = (timestamp, packet);
-            if relevant
-                && self
-                    .joins
-                    .time_out_lazily(program, rule, now, message, emit)
-            {
-                return;
-            }
-        }
-        for (number, event) in (1..).zip(&program.events) {
-            let possible = message.view.facts.protocols.contains_all(event.protocols)
-                && event.protocols.contains_all(about);
-            if !possible || !self.joins.awaits(program, rule, number) || !message.allows(event) {
-                continue;
-            }
-            self.matches += 1;
-            message.record(event, &mut self.record);
-            let record = self.record.as_slice();
-            let found = Match {
-                rule,
-                event: number,
-                timestamp,
-                packet,
-                record,
-            };
-            let reported = self.joins.matched(program, found, message, emit);
-            if reported && compat {
-                return;
-            }
-        }
+    ) -> bool {
+        let relevant = program.attributes.iter().any(|slot| message.has(*slot));
+        let now = (message.view.frame.timestamp, message.view.facts.number);
+        relevant
+            && self
+                .joins
+                .time_out_lazily(program, rule, now, message, emit)
     }
+}
+
+fn at(index: u32) -> usize {
+    usize::try_from(index).unwrap_or(usize::MAX)
 }
 
 impl SamePacket for Message<'_, '_> {

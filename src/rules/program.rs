@@ -1,9 +1,10 @@
 //! A property compiled for running: its machine, and for each event what one packet must show
 //! (the guard), what it must share with earlier events (the join), and what is recorded of it.
 
-use super::machine::{Edge, Machine, StateId, TooComplex};
+use super::machine::{Edge, INIT, Machine, StateId, TooComplex};
 use super::property::{Kind, Property};
 use super::record::Layout;
+use super::verdict::{self, Verdict};
 use crate::dissect::attribute::{AttributeId, Class};
 use crate::dissect::{Protocol, ProtocolSet};
 use crate::expr::evaluate::Code;
@@ -32,7 +33,9 @@ pub struct Event {
     pub optional: Vec<Slot>,
     /// Protocols of the mandatory attributes: a packet without them is not looked at further.
     pub protocols: ProtocolSet,
-    /// Conditions on the packet alone; all must hold.
+    /// One condition of the guard that says `attribute == constant`: the cheapest to refuse with.
+    pub predicate: Option<(Slot, u64)>,
+    /// The other conditions on the packet alone; all must hold.
     pub guard: Vec<Code<Slot>>,
     /// Conditions on earlier events other than equalities; all must hold.
     pub residual: Vec<Code<Place>>,
@@ -46,6 +49,21 @@ pub struct Event {
     pub offset: usize,
 }
 
+/// A rule that one packet decides: which event is the context, and what follows.
+#[derive(Debug)]
+pub struct Single {
+    /// Event that must hold for the rule to say anything.
+    pub context: u8,
+    /// Event that decides.
+    pub trigger: u8,
+    /// What is said when it holds too.
+    pub held: Option<Verdict>,
+    /// What is said when it does not.
+    pub failed: Option<Verdict>,
+    /// Protocols that the packet must have for either.
+    pub protocols: ProtocolSet,
+}
+
 /// A rule, ready to run.
 #[derive(Debug)]
 pub struct Program {
@@ -53,6 +71,8 @@ pub struct Program {
     pub property: Property,
     /// Its states.
     pub machine: Machine,
+    /// How one packet decides it, if one does.
+    pub single: Option<Single>,
     /// Its events; event N is at N-1.
     pub events: Vec<Event>,
     /// Bytes of an instance's record.
@@ -145,9 +165,11 @@ impl Program {
             all.extend(event.mandatory.iter().chain(&event.optional).copied());
         }
         let timeout_reports = timeout_reports(&machine, property.kind, mode);
+        let single = single_of(&machine, property.kind, &events);
         Ok(Self {
             property,
             machine,
+            single,
             events,
             record_size: offset,
             timeout_reports,
@@ -180,11 +202,29 @@ impl Program {
     }
 }
 
+fn single_of(machine: &Machine, kind: Kind, events: &[Event]) -> Option<Single> {
+    let first = machine
+        .edges
+        .iter()
+        .find(|edge| edge.from == INIT)
+        .filter(|_| machine.single)?;
+    let second = machine.edges.iter().find(|edge| edge.from == first.to)?;
+    let none = ProtocolSet::default();
+    Some(Single {
+        context: first.event,
+        trigger: second.event,
+        held: verdict::of(kind, second.to),
+        failed: verdict::of(kind, machine.state(first.to).timeout),
+        protocols: events
+            .iter()
+            .fold(none, |all, event| all.union(event.protocols)),
+    })
+}
+
 /// Can a time-out lead to output? In compat mode a time-out that leads on counts as one that can.
 fn timeout_reports(machine: &Machine, kind: Kind, mode: Mode) -> bool {
     let reports = |state| {
-        super::verdict::of(kind, state).is_some()
-            || (mode == Mode::Compat && !Machine::is_final(state))
+        verdict::of(kind, state).is_some() || (mode == Mode::Compat && !Machine::is_final(state))
     };
     machine
         .states
@@ -289,6 +329,7 @@ fn compile_event(
         mandatory,
         optional,
         protocols,
+        predicate: None,
         guard: Vec::new(),
         residual: Vec::new(),
         keys: Vec::new(),
@@ -323,7 +364,10 @@ fn split(
         let code = Code::new(expr, mode, &mut |id, _| {
             attributes.slot(id).unwrap_or(Slot::MAX)
         });
-        event.guard.push(code);
+        match code.as_equality() {
+            Some(predicate) if event.predicate.is_none() => event.predicate = Some(predicate),
+            _ => event.guard.push(code),
+        }
         return Ok(());
     }
     if let Some(key) = key_of(expr, &event.layout, layouts) {

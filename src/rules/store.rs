@@ -76,6 +76,7 @@ pub struct Store {
     live: usize,
     /// Instances waiting for each event; index 0 is unused.
     waiting: Vec<u32>,
+    awaited: u64,
     /// Edges that leave one state, at most.
     fan_out: usize,
     record_size: usize,
@@ -117,6 +118,7 @@ impl Store {
             oldest: NONE,
             live: 0,
             waiting: vec![0; program.events.len() + 1],
+            awaited: 0,
             fan_out,
             record_size: program.record_size,
             depths: usize::from(program.machine.depths),
@@ -135,11 +137,9 @@ impl Store {
         self.live >= self.instances_max
     }
 
-    /// Does any instance wait for this event?
-    pub fn awaits(&self, event: u8) -> bool {
-        self.waiting
-            .get(usize::from(event))
-            .is_some_and(|count| *count > 0)
+    /// Events that instances wait for: bit N for event N.
+    pub fn awaited(&self) -> u64 {
+        self.awaited
     }
 
     /// An instance by index, while it lives.
@@ -293,6 +293,7 @@ impl Store {
             self.link_chain(index, place, edge, hash);
             if let Some(count) = self.waiting.get_mut(usize::from(event)) {
                 *count += 1;
+                self.awaited |= 1 << event;
             }
         }
     }
@@ -317,6 +318,7 @@ impl Store {
             self.unlink_chain(index, place, edge);
             if let Some(count) = self.waiting.get_mut(usize::from(event)) {
                 *count -= 1;
+                self.awaited &= !(u64::from(*count == 0) << event);
             }
         }
         self.with(index, |instance| instance.sequence = 0);
@@ -370,26 +372,26 @@ impl Store {
         hash_words(self.seed, compiled.keys.iter().map(word))
     }
 
-    /// The instances that wait at `edge` and may share the values of `record`, newest first.
-    pub fn candidates(&self, edge: usize, hash: u64) -> impl Iterator<Item = u32> {
+    /// Add the instances that wait at `edge` and may share the values of `record`, newest first, as
+    /// (sequence, instance, edge).
+    pub fn candidates(&self, edge: usize, hash: u64, list: &mut Vec<(u64, u32, usize)>) {
         let heads = self.heads.get(edge).map_or(&[][..], Vec::as_slice);
-        let head = heads
+        let mut index = heads
             .get(bucket_of(hash, heads.len()))
             .copied()
             .unwrap_or(NONE);
-        let place = move |index: u32| self.chain_place(index, edge);
-        let next = move |index: &u32| {
-            let chain = self.chains.get(place(*index)?)?;
-            (chain.links.older != NONE).then_some(chain.links.older)
-        };
-        std::iter::successors((head != NONE).then_some(head), next)
-            .filter(move |index| self.chain_hash(*index, edge) == Some(hash))
-    }
-
-    fn chain_hash(&self, index: u32, edge: usize) -> Option<u64> {
-        self.chains
-            .get(self.chain_place(index, edge)?)
-            .map(|chain| chain.hash)
+        while index != NONE {
+            let chain = self
+                .chain_place(index, edge)
+                .and_then(|place| self.chains.get(place));
+            let Some(chain) = chain else { break };
+            if chain.hash == hash
+                && let Some(instance) = self.instances.get(at(index))
+            {
+                list.push((instance.sequence, index, edge));
+            }
+            index = chain.links.older;
+        }
     }
 
     /// An instance in a chain is linked at the place that the edge has among those leaving its
@@ -397,6 +399,9 @@ impl Store {
     /// program.
     fn chain_place(&self, index: u32, edge: usize) -> Option<usize> {
         let start = at(index) * self.fan_out;
+        if self.fan_out == 1 {
+            return Some(start);
+        }
         let chains = self.chains.get(start..start + self.fan_out)?;
         let edge = u32::try_from(edge).ok()?;
         chains
