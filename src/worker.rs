@@ -1,7 +1,7 @@
 //! One worker: one core, its receive queues, its flow table, its part of the rules.
 //!
-//! [`Worker::burst`] is the path of a packet, one call a stage. The worker owns all state of the path;
-//! what others read of it (counters) are copies.
+//! [`Worker::burst`] is the path of a packet, one call a stage. The worker owns all state of the
+//! path; what others read of it (counters) are copies.
 
 use crate::capture::Burst;
 use crate::dissect::application::http;
@@ -248,8 +248,8 @@ fn end_flow(applications: &mut Applications, record: &FlowRecord, sink: &mut imp
 }
 
 impl Stages {
-    /// Read the headers of every frame. Frames of which nothing can be said, and those that the filter
-    /// does not let through, are dropped here.
+    /// Read the headers of every frame. Frames of which nothing can be said, and those that the
+    /// filter does not let through, are dropped here.
     fn headers<'f>(
         &mut self,
         frames: &mut Burst<'_>,
@@ -418,7 +418,8 @@ impl<'a> Messages<'a, '_> {
     }
 }
 
-/// The same allocation for values of another lifetime: collecting an emptied vector in place keeps it.
+/// The same allocation for values of another lifetime: collecting an emptied vector in place keeps
+/// it.
 fn renew<'b>(mut values: Vec<Value<'_>>) -> Vec<Value<'b>> {
     values.clear();
     values.into_iter().map(|_| Value::Number(0)).collect()

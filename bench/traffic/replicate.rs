@@ -195,7 +195,8 @@ impl<'a> Chooser<'a> {
         if left == 0 {
             return None;
         }
-        // Stay one long flow ahead: what is too much at the end is cut, too little cannot be mended.
+        // Stay one long flow ahead: what is too much at the end is cut, too little cannot be
+        // mended.
         let [_, longest] = Self::lengths(plan);
         let due = u128::from(self.started + 1) * u128::from(plan.packets);
         let due = u64::try_from(due / u128::from(plan.flows.max(1))).unwrap_or(u64::MAX);

@@ -61,11 +61,13 @@ impl From<crate::capture::Error> for Failure {
 
 /// Send log lines to standard error; `WIRELYNX_LOG` sets what is shown (`info`, `debug`, ...).
 pub fn start_logging() {
+    use std::io::IsTerminal;
     let filter = tracing_subscriber::EnvFilter::try_from_env("WIRELYNX_LOG")
         .unwrap_or_else(|_| tracing_subscriber::EnvFilter::new("info"));
     tracing_subscriber::fmt()
         .with_env_filter(filter)
         .with_writer(std::io::stderr)
+        .with_ansi(std::io::stderr().is_terminal() && std::env::var_os("NO_COLOR").is_none())
         .with_target(false)
         .init();
 }

@@ -1,4 +1,5 @@
-//! Which events of which rules one packet may be: the half of evaluation that looks at a packet alone.
+//! Which events of which rules one packet may be: the half of evaluation that looks at a packet
+//! alone.
 //!
 //! Attributes are extracted at most once per packet and only when an event that is still possible
 //! needs them. An event is possible while its protocols are all there, then while its mandatory

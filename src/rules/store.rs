@@ -183,7 +183,8 @@ impl Store {
         }
     }
 
-    /// Reserve room for the instances that a rule usually has at most, so that growing copies nothing.
+    /// Reserve room for the instances that a rule usually has at most, so that growing copies
+    /// nothing.
     /// Untouched memory costs address space only; where even that is short, the room comes later.
     fn reserve(mut self) -> Self {
         let count = self.instances_max.min(INSTANCES_RESERVED);
@@ -195,8 +196,8 @@ impl Store {
         self
     }
 
-    /// A new instance in no state: the first of a family, or a copy of a member of one. The caller has
-    /// made room.
+    /// A new instance in no state: the first of a family, or a copy of a member of one. The caller
+    /// has made room.
     pub fn create(&mut self, from: Option<u32>) -> Option<u32> {
         if self.is_full() {
             return None;
@@ -293,7 +294,8 @@ impl Store {
         self.with(index, |instance| instance.bound |= 1 << event);
     }
 
-    /// Let the instance wait in a state: newest of all, linked for every edge that leaves the state.
+    /// Let the instance wait in a state: newest of all, linked for every edge that leaves the
+    /// state.
     pub fn settle(&mut self, program: &Program, index: u32, state: StateId, sequence: u64) {
         self.with(index, |instance| {
             instance.state = state;
@@ -410,8 +412,9 @@ impl Store {
         }
     }
 
-    /// An instance in a chain is linked at the place that the edge has among those leaving its state;
-    /// the edge is kept in `bucket`'s upper half so that the place is found without the program.
+    /// An instance in a chain is linked at the place that the edge has among those leaving its
+    /// state; the edge is kept in `bucket`'s upper half so that the place is found without the
+    /// program.
     fn chain_place(&self, index: u32, edge: usize) -> Option<usize> {
         let start = at(index) * self.fan_out;
         if self.fan_out == 1 {
