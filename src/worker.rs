@@ -209,7 +209,9 @@ impl Worker {
 /// Read one byte of each frame before any is looked at: the loads do not depend on one another, so the
 /// processor waits for memory once and not once a frame.
 fn fetch(frames: &Burst<'_>) {
-    let bytes = frames.iter().map(|frame| frame.data.first().copied().unwrap_or(0));
+    let bytes = frames
+        .iter()
+        .map(|frame| frame.data.first().copied().unwrap_or(0));
     std::hint::black_box(bytes.fold(0, |all, byte| all ^ byte));
 }
 

@@ -26,7 +26,10 @@ impl Mask {
     }
 
     fn contains_all(&self, other: &Self) -> bool {
-        self.0.iter().zip(&other.0).all(|(have, want)| have & want == *want)
+        self.0
+            .iter()
+            .zip(&other.0)
+            .all(|(have, want)| have & want == *want)
     }
 
     fn has(&self, slot: Slot) -> bool {

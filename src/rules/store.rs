@@ -101,7 +101,11 @@ impl Store {
             .map(|s| program.edges_from(s).count())
             .max()
             .unwrap_or(0);
-        let instances_max = if program.single.is_some() { 1 } else { instances_max };
+        let instances_max = if program.single.is_some() {
+            1
+        } else {
+            instances_max
+        };
         let heads = match program.machine.single {
             true => Vec::new(),
             false => program
@@ -189,9 +193,15 @@ impl Store {
     fn reserve(mut self) -> Self {
         let count = self.instances_max.min(INSTANCES_RESERVED);
         let _ = self.instances.try_reserve_exact(count);
-        let _ = self.records.try_reserve_exact(count.saturating_mul(self.record_size));
-        let _ = self.caps.try_reserve_exact(count.saturating_mul(self.depths));
-        let _ = self.chains.try_reserve_exact(count.saturating_mul(self.fan_out));
+        let _ = self
+            .records
+            .try_reserve_exact(count.saturating_mul(self.record_size));
+        let _ = self
+            .caps
+            .try_reserve_exact(count.saturating_mul(self.depths));
+        let _ = self
+            .chains
+            .try_reserve_exact(count.saturating_mul(self.fan_out));
         let _ = self.free.try_reserve_exact(count);
         self
     }
