@@ -1,8 +1,8 @@
 //! Configuration: a TOML file and `-X key=value` to one checked [`Config`].
 //!
-//! It rejects and never repairs: an unknown key is an error that names the nearest known one, a value
-//! out of range is an error that gives the range. The sample file `docs/wirelynx.toml` documents every
-//! key, and a test keeps it complete.
+//! It rejects and never repairs: an unknown key is an error that names the nearest known one, a
+//! value out of range is an error that gives the range. The sample file `docs/wirelynx.toml`
+//! documents every key, and a test keeps it complete.
 
 use crate::flow;
 use serde::{Deserialize, Serialize};

@@ -1,7 +1,7 @@
 //! Findings about a text that a person wrote: where they are, and how they are shown.
 //!
-//! A parser reports [`Problem`]s, which point into the piece of text it was given. A [`Source`] turns
-//! them into [`Diagnostic`]s, which carry the line they are about and can outlive the text.
+//! A parser reports [`Problem`]s, which point into the piece of text it was given. A [`Source`]
+//! turns them into [`Diagnostic`]s, which carry the line they are about and can outlive the text.
 
 use std::fmt::Write as _;
 use std::ops::Range;
@@ -138,7 +138,8 @@ struct Excerpt {
     length: usize,
 }
 
-/// Characters of a line that are shown: enough for any rule written by hand, and a bound for the rest.
+/// Characters of a line that are shown: enough for any rule written by hand, and a bound for the
+/// rest.
 const EXCERPT_MAX: usize = 200;
 
 /// Characters shown before the underlined ones when a line is cut.
@@ -227,8 +228,8 @@ impl Diagnostic {
         self.severity == Severity::Error
     }
 
-    /// As text: the finding, its place, the line with carets under what is meant, advice. Ends with a
-    /// line feed. Characters that would steer a terminal are replaced.
+    /// As text: the finding, its place, the line with carets under what is meant, advice. Ends with
+    /// a line feed. Characters that would steer a terminal are replaced.
     pub fn render(&self, colour: bool) -> String {
         let paint = |code: &'static str| if colour { code } else { "" };
         let (bold, blue, plain) = (paint(BOLD), paint(BLUE), paint(PLAIN));

@@ -8,8 +8,8 @@ pub const BURST_MAX: usize = 32;
 /// Headers of one packet. Deeper nesting is an attack on whoever unpacks it recursively.
 pub const LAYERS_MAX: usize = 16;
 
-/// Extension headers of one IPv6 header. RFC 8200 names six kinds and lets one occur twice; without a
-/// bound, a frame full of them costs as much time as a thousand ordinary ones.
+/// Extension headers of one IPv6 header. RFC 8200 names six kinds and lets one occur twice; without
+/// a bound, a frame full of them costs as much time as a thousand ordinary ones.
 pub const EXTENSION_HEADERS_MAX: usize = 16;
 
 /// Largest frame accepted from a capture file: the largest snapshot length that libpcap writes.
@@ -27,9 +27,9 @@ pub const CAPTURE_INTERFACES_MAX: usize = 65_536;
 /// Largest IP datagram (RFC 791, RFC 8200 without jumbograms).
 pub const DATAGRAM_LENGTH_MAX: usize = 65_535;
 
-/// Largest frame accepted from a live port: the largest datagram, which a kernel that merges segments
-/// does build, and room for the headers of its link. Every receive queue has room for one burst of
-/// them, so this also bounds what a flood of jumbo frames costs.
+/// Largest frame accepted from a live port: the largest datagram, which a kernel that merges
+/// segments does build, and room for the headers of its link. Every receive queue has room for one
+/// burst of them, so this also bounds what a flood of jumbo frames costs.
 pub const LIVE_FRAME_LENGTH_MAX: usize = DATAGRAM_LENGTH_MAX + 65;
 
 /// Events of one property: the width of the sets that joins keep of bound events.
@@ -68,11 +68,12 @@ pub const ATTRIBUTES_USED_MAX: usize = 256;
 pub const VALUE_BYTES_MAX: usize = 256;
 
 /// Farthest end of a fragment's payload: the last offset that the field can hold (8 * 8191) and the
-/// longest payload of one packet. Beyond [`DATAGRAM_LENGTH_MAX`] it is an attack, which rules must see.
+/// longest payload of one packet. Beyond [`DATAGRAM_LENGTH_MAX`] it is an attack, which rules must
+/// see.
 pub const FRAGMENT_END_MAX: usize = 8 * 8191 + DATAGRAM_LENGTH_MAX;
 
-/// Bytes of headers kept before a reassembled payload: link layer, tunnels and the IP header itself.
-/// Sixteen headers ([`LAYERS_MAX`]) of 64 bytes; real tunnels need 200.
+/// Bytes of headers kept before a reassembled payload: link layer, tunnels and the IP header
+/// itself. Sixteen headers ([`LAYERS_MAX`]) of 64 bytes; real tunnels need 200.
 pub const FRAGMENT_HEADERS_MAX: usize = 1_024;
 
 /// Bytes of one block of the pools for stream bytes: one Ethernet segment with its payload.

@@ -7,7 +7,8 @@ use clap::{Parser, Subcommand};
 use std::process::ExitCode;
 use wirelynx::control;
 
-/// Network inspection: flows, temporal security properties, metrics; from DPDK ports or capture files.
+/// Network inspection: flows, temporal security properties, metrics; from DPDK ports or capture
+/// files.
 #[derive(Parser)]
 #[command(name = "wirelynx", version = control::VERSION, max_term_width = 100)]
 struct Arguments {

@@ -132,8 +132,8 @@ pub struct Layer {
     pub offset: u16,
 }
 
-/// Why the dissection of a frame ended before its payload. Counted; the packet goes on with what was
-/// learnt up to there.
+/// Why the dissection of a frame ended before its payload. Counted; the packet goes on with what
+/// was learnt up to there.
 #[derive(Debug, Default, Clone, Copy, PartialEq, Eq, Hash)]
 #[repr(u8)]
 pub enum Stop {
@@ -188,7 +188,8 @@ impl Stop {
     }
 }
 
-/// Why a received frame did not pass. `received = passed + sum(dropped by reason)` holds at any time.
+/// Why a received frame did not pass. `received = passed + sum(dropped by reason)` holds at any
+/// time.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 #[repr(u8)]
 pub enum DropReason {
@@ -256,7 +257,8 @@ impl FlowFacts {
     }
 }
 
-/// What is known of one frame. Facts only grow along the path: a stage never corrects an earlier one.
+/// What is known of one frame. Facts only grow along the path: a stage never corrects an earlier
+/// one.
 #[derive(Debug, Clone, Copy)]
 pub struct Facts {
     layers: [Layer; LAYERS_MAX],
@@ -289,8 +291,9 @@ pub struct Facts {
     pub payload_announced: u32,
     /// Slot of the reassembled datagram that replaces the frame, plus 1; 0 when none.
     pub datagram: u16,
-    /// With [`Facts::REASSEMBLED`]: offset of the IP header whose fragments were put together. Lengths
-    /// and fragment fields of the headers up to it tell of the last fragment, not of this frame.
+    /// With [`Facts::REASSEMBLED`]: offset of the IP header whose fragments were put together.
+    /// Lengths and fragment fields of the headers up to it tell of the last fragment, not of this
+    /// frame.
     pub whole_offset: u16,
     /// Protocols present in this packet, applications included.
     pub protocols: ProtocolSet,
@@ -408,7 +411,8 @@ impl Facts {
             .map(|layer| usize::from(layer.offset))
     }
 
-    /// Is the header at `offset` at or before the IP header of a datagram put together from fragments?
+    /// Is the header at `offset` at or before the IP header of a datagram put together from
+    /// fragments?
     pub const fn is_whole(&self, offset: u16) -> bool {
         self.has(Self::REASSEMBLED) && offset <= self.whole_offset
     }

@@ -1,7 +1,7 @@
 //! One worker: one core, its receive queues, its flow table, its part of the rules.
 //!
-//! [`Worker::burst`] is the path of a packet, one call a stage. The worker owns all state of the path;
-//! what others read of it (counters) are copies.
+//! [`Worker::burst`] is the path of a packet, one call a stage. The worker owns all state of the
+//! path; what others read of it (counters) are copies.
 
 use crate::capture::Burst;
 use crate::dissect::application::http;
@@ -206,6 +206,15 @@ impl Worker {
     }
 }
 
+/// Read one byte of each frame before any is looked at: the loads do not depend on one another, so the
+/// processor waits for memory once and not once a frame.
+fn fetch(frames: &Burst<'_>) {
+    let bytes = frames
+        .iter()
+        .map(|frame| frame.data.first().copied().unwrap_or(0));
+    std::hint::black_box(bytes.fold(0, |all, byte| all ^ byte));
+}
+
 /// Add fragments to their datagrams; a frame that completes one is replaced by the whole datagram.
 fn defragment<'a>(
     fragments: &'a mut Fragments,
@@ -241,8 +250,8 @@ fn end_flow(applications: &mut Applications, record: &FlowRecord, sink: &mut imp
 }
 
 impl Stages {
-    /// Read the headers of every frame. Frames of which nothing can be said, and those that the filter
-    /// does not let through, are dropped here.
+    /// Read the headers of every frame. Frames of which nothing can be said, and those that the
+    /// filter does not let through, are dropped here.
     fn headers<'f>(
         &mut self,
         frames: &mut Burst<'_>,
@@ -250,6 +259,7 @@ impl Stages {
         filter: Option<&Filter>,
     ) -> &'f mut [Facts] {
         let mut unknown = false;
+        fetch(frames);
         for (frame, facts) in frames.iter().zip(facts.iter_mut()) {
             facts.reset();
             dissect::headers(frame, facts);
@@ -410,7 +420,8 @@ impl<'a> Messages<'a, '_> {
     }
 }
 
-/// The same allocation for values of another lifetime: collecting an emptied vector in place keeps it.
+/// The same allocation for values of another lifetime: collecting an emptied vector in place keeps
+/// it.
 fn renew<'b>(mut values: Vec<Value<'_>>) -> Vec<Value<'b>> {
     values.clear();
     values.into_iter().map(|_| Value::Number(0)).collect()

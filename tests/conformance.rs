@@ -1,7 +1,8 @@
-//! The published engine's own check suite: for each trace with stored alerts, ours must be the same.
+//! The published engine's own check suite: for each trace with stored alerts, ours must be the
+//! same.
 //!
-//! Compat mode: the same lines in the same order, from column 5 on, white space aside. Standard mode:
-//! the same set of alerts, except for the differences that docs/rules.md lists.
+//! Compat mode: the same lines in the same order, from column 5 on, white space aside. Standard
+//! mode: the same set of alerts, except for the differences that docs/rules.md lists.
 
 mod common;
 
@@ -19,7 +20,8 @@ use wirelynx::worker::{Scope, Settings, Worker};
 /// Published files that need protocols which are not there yet.
 const LATER: [&str; 5] = ["78.", "90.", "91.", "92.", "94."];
 
-/// The published rule files and our own for the rules that were C code, by file name as MMT loads them.
+/// The published rule files and our own for the rules that were C code, by file name as MMT loads
+/// them.
 fn rule_files(captures: &Path) -> Vec<String> {
     let own = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/conformance/rules");
     let mut files: Vec<PathBuf> = Vec::new();

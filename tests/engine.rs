@@ -420,7 +420,8 @@ fn one_packet_rules_judge_each_packet() {
 
 #[test]
 fn nested_windows_are_those_of_the_reference() {
-    // THEN[0+,5s]( THEN[0+,3s](1,2), THEN[0+,3s](3,4) ): 3 within 5 s of 2, 4 within 3 s of 3 and 5 s of 2.
+    // THEN[0+,5s]( THEN[0+,3s](1,2), THEN[0+,3s](3,4) ): 3 within 5 s of 2, 4 within 3 s of 3 and 5
+    // s of 2.
     let three = "delay_units=\"s\" delay_min=\"0+\" delay_max=\"3\"";
     let five = "delay_units=\"s\" delay_min=\"0+\" delay_max=\"5\"";
     let pair = |first: String, second: String| {

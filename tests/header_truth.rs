@@ -1,5 +1,6 @@
-//! Are the headers read right? Every packet of every capture is read by this program and by `tshark`,
-//! and what both say of it is compared field by field, at its outermost and at its innermost header.
+//! Are the headers read right? Every packet of every capture is read by this program and by
+//! `tshark`, and what both say of it is compared field by field, at its outermost and at its
+//! innermost header.
 //!
 //! The differences that remain, and why, are in `docs/header-truth.md`.
 
@@ -203,8 +204,8 @@ const ALIASES: &[(&str, &str)] = &[
     ("vxlan_gpe", "vxlan"),
 ];
 
-/// What else `tshark` must dissect to get at the layers above; everything not named is switched off,
-/// so that it does not spend its time on applications.
+/// What else `tshark` must dissect to get at the layers above; everything not named is switched
+/// off, so that it does not spend its time on applications.
 const CARRIERS: &[&str] = &[
     "_ws.malformed",
     "_ws.short",
@@ -239,8 +240,8 @@ const PREFERENCES: &[&str] = &[
 /// Packets given to one `tshark`: few enough that the processors share the work.
 const CHUNK_MAX: usize = 8192;
 
-/// Only captures whose name contains what this variable says, to look into a difference; then nothing
-/// is asserted.
+/// Only captures whose name contains what this variable says, to look into a difference; then
+/// nothing is asserted.
 const ONLY: &str = "HEADER_TRUTH_ONLY";
 
 /// Result of comparing one field over many packets.

@@ -31,8 +31,8 @@ const FLOOR_PERCENT: usize = 98;
 /// Link types that no dissector here reads.
 const LINKS_UNREAD: [&str; 4] = ["ARCNET", "ARCNET_LINUX", "IEEE802_11_RADIOTAP", "NFLOG"];
 
-/// Captures whose HTTP is inside what no dissector here reads: 802.11 in GRE, AYIYA, SOCKS, and VXLAN
-/// with reserved bits set.
+/// Captures whose HTTP is inside what no dissector here reads: 802.11 in GRE, AYIYA, SOCKS, and
+/// VXLAN with reserved bits set.
 const TUNNELS_UNREAD: [&str; 6] = [
     "zeek/Traces/tunnels/gre-aruba.pcap",
     "zeek/Traces/tunnels/ayiya3.pcap",

@@ -1,4 +1,5 @@
-//! Rule files from the outside: published ones load, broken ones are explained, and nothing crashes.
+//! Rule files from the outside: published ones load, broken ones are explained, and nothing
+//! crashes.
 
 #![allow(clippy::unwrap_used, reason = "a test may stop at the first surprise")]
 
@@ -159,8 +160,8 @@ fn published_functions_find_their_lists() {
     assert_eq!((loaded.errors(), loaded.warnings()), (0, 4));
 }
 
-/// `tests/golden/rules-check/NAME.xml` gives `NAME.MODE.txt`. With `WIRELYNX_BLESS` set, the texts are
-/// written instead of compared: look at the difference before you keep it.
+/// `tests/golden/rules-check/NAME.xml` gives `NAME.MODE.txt`. With `WIRELYNX_BLESS` set, the texts
+/// are written instead of compared: look at the difference before you keep it.
 #[test]
 fn findings_are_as_recorded() {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/golden/rules-check");

@@ -199,7 +199,8 @@ impl Attempt<'_> {
         self.send(sender, true, protocol, &message).map(|_| ())
     }
 
-    /// A chunk of type `kind`, answered by ABORT or, from an open port, by a chunk of type `accept`.
+    /// A chunk of type `kind`, answered by ABORT or, from an open port, by a chunk of type
+    /// `accept`.
     fn sctp(&self, sender: &mut Sender<'_>, kind: u8, accept: u8) -> Result<(), Error> {
         let [from, to] = self.ports;
         let tag = sender.world.random.word() | 1;

@@ -61,6 +61,7 @@ impl From<crate::capture::Error> for Failure {
 
 /// Send log lines to standard error; `WIRELYNX_LOG` sets what is shown (`info`, `debug`, ...).
 pub fn start_logging() {
+    use std::io::IsTerminal;
     let filter = tracing_subscriber::EnvFilter::try_from_env("WIRELYNX_LOG")
         .unwrap_or_else(|_| tracing_subscriber::EnvFilter::new("info"));
     tracing_subscriber::fmt()
@@ -73,7 +74,6 @@ pub fn start_logging() {
 
 /// May standard error be coloured? Not in a file, and not where that is unwanted (no-color.org).
 fn colour() -> bool {
-    use std::io::IsTerminal;
     std::io::stderr().is_terminal() && std::env::var_os("NO_COLOR").is_none()
 }
 

@@ -149,8 +149,8 @@ pub fn parse_filter(text: &str) -> Result<Arc<Filter>, Failure> {
     Ok(Arc::new(filter))
 }
 
-/// Say how it went: skipped rule files always, the rest when asked; an account that does not balance
-/// is a failure of the program.
+/// Say how it went: skipped rule files always, the rest when asked; an account that does not
+/// balance is a failure of the program.
 pub fn conclude(snapshot: &Snapshot, loaded: &Loaded, stats: bool) -> Result<(), Failure> {
     let account = snapshot.account();
     if stats {

@@ -1,7 +1,7 @@
 //! The attribute registry: everything that can be asked about a packet or its flow.
 //!
-//! Names, ids and types follow MMT, because rules, reports and the order of alert histories depend on
-//! them. Nothing is extracted that nobody asked for: an [`Attribute`] is only a table entry.
+//! Names, ids and types follow MMT, because rules, reports and the order of alert histories depend
+//! on them. Nothing is extracted that nobody asked for: an [`Attribute`] is only a table entry.
 
 use super::{Protocol, cursor::Cursor};
 use crate::packet::{Facts, Frame, Layer};
@@ -41,7 +41,7 @@ pub enum Type {
     U64Array = 34,
 }
 
-/// How expressions treat a type (mmt-rules.md, section 6).
+/// How expressions treat a type.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Class {
     /// Numbers: compared and computed with.
@@ -223,7 +223,8 @@ pub struct Totals {
     pub timed_out_sessions: u64,
 }
 
-/// Everything an attribute may look at. No attribute reads a clock, a table of the worker, or a file.
+/// Everything an attribute may look at. No attribute reads a clock, a table of the worker, or a
+/// file.
 #[derive(Debug, Clone, Copy)]
 pub struct View<'a> {
     /// The frame; for the packet that completes a datagram, the frame with the whole datagram.

@@ -2,7 +2,8 @@
 
 use crate::packet::{Frame, Stop};
 
-/// A place in a frame. Every read is checked against the end, which only ever moves towards the start.
+/// A place in a frame. Every read is checked against the end, which only ever moves towards the
+/// start.
 #[derive(Debug, Clone, Copy)]
 pub struct Cursor<'a> {
     frame: &'a [u8],
@@ -61,8 +62,8 @@ impl<'a> Cursor<'a> {
         self.frame.len().saturating_sub(self.offset)
     }
 
-    /// Bytes between here and the end that the packet had on the wire: as the headers announce them,
-    /// and at most the frame's.
+    /// Bytes between here and the end that the packet had on the wire: as the headers announce
+    /// them, and at most the frame's.
     pub const fn announced(&self) -> usize {
         self.wire_end.saturating_sub(self.offset)
     }
@@ -113,8 +114,8 @@ impl<'a> Cursor<'a> {
         self.offset = self.offset.min(offset);
     }
 
-    /// Let the frame end `length` bytes from here, when it is longer than that: what a length field of
-    /// a header says about trailing padding. Does nothing while [`Cursor::is_whole`].
+    /// Let the frame end `length` bytes from here, when it is longer than that: what a length field
+    /// of a header says about trailing padding. Does nothing while [`Cursor::is_whole`].
     pub fn limit(&mut self, length: usize) {
         if self.whole {
             return;

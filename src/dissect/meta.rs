@@ -77,8 +77,9 @@ pub(super) fn extract_generic<'a>(
     }
 }
 
-/// Where the payload of the first header of `protocol` starts: at the next header. The last header of
-/// a packet is followed by its payload; a protocol that is itself the payload points at its own start.
+/// Where the payload of the first header of `protocol` starts: at the next header. The last header
+/// of a packet is followed by its payload; a protocol that is itself the payload points at its own
+/// start.
 fn payload_start(view: &View<'_>, protocol: Protocol, header: usize) -> usize {
     let layers = view.facts.layers();
     let place = layers.iter().position(|layer| layer.protocol == protocol);

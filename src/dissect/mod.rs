@@ -52,7 +52,8 @@ macro_rules! protocols {
     };
 }
 
-// One line a protocol. The order is the order of `wirelynx protocols` for equal ids and otherwise free.
+// One line a protocol. The order is the order of `wirelynx protocols` for equal ids and otherwise
+// free.
 protocols! {
     header {
         Ethernet = ethernet,
@@ -112,14 +113,15 @@ pub struct Definition {
 }
 
 /// Reads one header. On `Err` the header is taken back from the facts' layers if the cursor could
-/// not even read its fixed part (the driver does that for [`Stop::Truncated`]); other errors keep it.
+/// not even read its fixed part (the driver does that for [`Stop::Truncated`]); other errors keep
+/// it.
 pub type Dissect = fn(&mut Cursor<'_>, &mut Facts) -> Result<Next, Stop>;
 
 /// Where a protocol is found below another one.
 #[derive(Debug, Clone, Copy)]
 pub enum Binding {
-    /// Frames of this link type start with it. Types that do not say which IP version they carry are
-    /// not bound: `headers` resolves them.
+    /// Frames of this link type start with it. Types that do not say which IP version they carry
+    /// are not bound: `headers` resolves them.
     Link(LinkType),
     /// EtherType (Ethernet II, SNAP with OUI 0, SLL, GRE, Geneve, ...).
     EtherType(u16),
@@ -146,9 +148,9 @@ pub enum Next {
     Protocol(Protocol),
     /// Payload of an application, or nothing: the headers end here.
     Payload,
-    /// The bytes are not this protocol after all, whatever led here (a port that anyone may use). The
-    /// layer is taken back, and the bytes are the payload of the header before it. Whoever says this has
-    /// not limited the cursor.
+    /// The bytes are not this protocol after all, whatever led here (a port that anyone may use).
+    /// The layer is taken back, and the bytes are the payload of the header before it. Whoever says
+    /// this has not limited the cursor.
     Mismatch,
 }
 
@@ -221,8 +223,8 @@ impl Protocol {
 
 static DEFINITIONS_STATIC: &[Definition] = DEFINITIONS;
 
-/// The number spaces that bindings live in. `Option<Protocol>` is one byte, so that the entries which
-/// real traffic uses stay in the first-level cache.
+/// The number spaces that bindings live in. `Option<Protocol>` is one byte, so that the entries
+/// which real traffic uses stay in the first-level cache.
 struct Tables {
     ether_type: [Option<Protocol>; 65_536],
     ppp_protocol: [Option<Protocol>; 65_536],
@@ -274,8 +276,8 @@ const fn build_tables() -> Tables {
 }
 
 impl Next {
-    /// IPv4 or IPv6, whichever the version field at the cursor says: for headers that carry IP without
-    /// saying which. `None` when it is neither.
+    /// IPv4 or IPv6, whichever the version field at the cursor says: for headers that carry IP
+    /// without saying which. `None` when it is neither.
     fn of_ip_version(cursor: &Cursor<'_>) -> Option<Self> {
         match cursor.rest().first()? >> 4 {
             4 => Some(Self::EtherType(0x0800)),

@@ -1,5 +1,5 @@
-//! Single headers for the tests of dissectors: read literal bytes, ask for attributes, cut them short.
-//! Whole frames are in [`super::test_walk`].
+//! Single headers for the tests of dissectors: read literal bytes, ask for attributes, cut them
+//! short. Whole frames are in [`super::test_walk`].
 
 use super::attribute::AttributeId;
 use super::cursor::Cursor;
@@ -25,8 +25,9 @@ pub(crate) fn text(name: &str, bytes: &[u8]) -> Option<Vec<u8>> {
     of_name(name, bytes).bytes(name).map(<[u8]>::to_vec)
 }
 
-/// Read `bytes` as `protocol` cut off at every length, with all attributes. Fails when a cut header is
-/// read with success beyond its end, or when a cut inside the first `fixed` bytes moves the cursor.
+/// Read `bytes` as `protocol` cut off at every length, with all attributes. Fails when a cut header
+/// is read with success beyond its end, or when a cut inside the first `fixed` bytes moves the
+/// cursor.
 pub(crate) fn every_truncation(protocol: Protocol, bytes: &[u8], fixed: usize) {
     for length in 0..=bytes.len() {
         let cut = &bytes[..length];

@@ -1,7 +1,7 @@
 //! Names and types: a parsed text to an [`Expr`] that can be evaluated.
 //!
-//! What cannot mean anything is an error in standard mode. MMT's engine accepts most of it, so compat
-//! mode only warns and keeps it as it is (mmt-rules.md, section 6).
+//! What cannot mean anything is an error in standard mode. MMT's engine accepts most of it, so
+//! compat mode only warns and keeps it as it is.
 
 use super::names::{self, Name};
 use super::parse::{Shape, Syntax};
@@ -180,7 +180,8 @@ impl Check<'_, '_> {
         (Node::Chain(operator, operands), kind)
     }
 
-    /// A chain of comparisons, which only compat mode has, compares each result with the next value.
+    /// A chain of comparisons, which only compat mode has, compares each result with the next
+    /// value.
     fn comparison(&mut self, operator: Operator, operands: &mut [Typed]) {
         let mut rest = operands.iter_mut();
         let Some(mut left) = rest.next() else {

@@ -1,7 +1,7 @@
 //! Compiled expressions and their evaluation.
 //!
-//! An [`Expr`] names attributes; a [`Code`] names places in whatever its owner keeps values in, as a
-//! reference type `R`: the values extracted from one packet, or the values recorded with earlier
+//! An [`Expr`] names attributes; a [`Code`] names places in whatever its owner keeps values in, as
+//! a reference type `R`: the values extracted from one packet, or the values recorded with earlier
 //! events. Evaluation allocates nothing and cannot fail: what cannot be computed is absent, and an
 //! absent value makes comparisons false.
 
@@ -140,7 +140,8 @@ impl<R: Copy> Code<R> {
         }
     }
 
-    /// Does it hold? The value is converted to an integer; non-zero is true. Text that is there is true.
+    /// Does it hold? The value is converted to an integer; non-zero is true. Text that is there is
+    /// true.
     pub fn holds(&self, source: &impl Source<R>) -> bool {
         truth(self.evaluate(&self.root, source), self.mode)
     }
@@ -256,7 +257,8 @@ impl<R: Copy> Code<R> {
 
     fn integers<'s>(&self, operator: Operator, a: i128, b: i128) -> Scalar<'s> {
         if self.mode == Mode::Compat {
-            // The published engine computes in doubles; they differ only beyond 2^53 and in division.
+            // The published engine computes in doubles; they differ only beyond 2^53 and in
+            // division.
             return match operator {
                 Operator::Divide => floats(operator, to_float(a), to_float(b)),
                 _ => integer(operator, a, b),

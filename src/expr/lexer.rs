@@ -136,7 +136,8 @@ impl<'t> Lexer<'t, '_> {
         Token::Word(word)
     }
 
-    /// `'text'`, with the escapes of C. In compat mode it ends with its first NUL, as a C string does.
+    /// `'text'`, with the escapes of C. In compat mode it ends with its first NUL, as a C string
+    /// does.
     fn quoted(&mut self) -> Token<'t> {
         let start = self.at;
         self.at = start.saturating_add(1);
@@ -248,7 +249,8 @@ fn operator(text: &str) -> Option<(Operator, usize)> {
     Some((found.1, found.0.len()))
 }
 
-/// What is wrong with a word that looks like a number in another notation, and what to write instead.
+/// What is wrong with a word that looks like a number in another notation, and what to write
+/// instead.
 fn not_a_number(word: &str) -> Option<(&'static str, String)> {
     let digits = word
         .strip_prefix("0x")

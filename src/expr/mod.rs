@@ -1,8 +1,8 @@
 //! One expression language over attributes, for properties, filters and reports.
 //!
 //! Text becomes an [`Expr`] once (`parse`), is checked against the attribute registry, and is then
-//! compiled and evaluated by the front end that owns it. A front end that knows events (rules) accepts
-//! `proto.att.N`, the value an attribute had in event N; others reject it.
+//! compiled and evaluated by the front end that owns it. A front end that knows events (rules)
+//! accepts `proto.att.N`, the value an attribute had in event N; others reject it.
 
 use crate::diagnostic::{Diagnostic, Problem, Source};
 use crate::dissect::attribute::AttributeId;
@@ -103,7 +103,8 @@ pub fn parse(text: &str, mode: Mode, context: Context<'_>) -> Result<Expr, Vec<D
     })
 }
 
-/// Text to a checked expression, or `None` when `problems` got an error; it may get warnings anyhow.
+/// Text to a checked expression, or `None` when `problems` got an error; it may get warnings
+/// anyhow.
 pub fn read(
     text: &str,
     mode: Mode,
@@ -114,7 +115,7 @@ pub fn read(
     check::check(syntax, text, mode, context, problems)
 }
 
-/// Operators, as documented in mmt-rules.md section 5.
+/// Operators, as rules/README.md lists them.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[allow(missing_docs, reason = "each is its usual sign")]
 pub enum Operator {

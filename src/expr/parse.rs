@@ -1,7 +1,8 @@
-//! Tokens to a tree, in both readings of the grammar (mmt-rules.md, section 5).
+//! Tokens to a tree, in both readings of the grammar.
 //!
-//! Neither has precedence. A level, that is what stands between two parentheses, holds one operator:
-//! in standard mode a second one is an error, in compat mode the last one replaces all before it.
+//! Neither has precedence. A level, that is what stands between two parentheses, holds one
+//! operator: in standard mode a second one is an error, in compat mode the last one replaces all
+//! before it.
 
 use super::lexer::{Placed, Token, tokens};
 use super::{Mode, Operator, Span};

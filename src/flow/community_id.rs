@@ -4,8 +4,8 @@
 //! "1:" base64(SHA-1(seed (2) | address (4, 16) | address | protocol (1) | 0 (1) | port (2) | port (2)))
 //! ```
 //!
-//! The lower (address, port) comes first, unless the flow is a one-way one of ICMP. Protocols without
-//! ports end after the 0. The ports of ICMP are those of [`super::key`].
+//! The lower (address, port) comes first, unless the flow is a one-way one of ICMP. Protocols
+//! without ports end after the 0. The ports of ICMP are those of [`super::key`].
 
 use super::key::protocol;
 use arrayvec::{ArrayString, ArrayVec};

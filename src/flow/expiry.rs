@@ -1,7 +1,8 @@
 //! When flows end for want of packets: a timer wheel turned by the time of the packets.
 //!
-//! Every flow is in exactly one slot. A packet does not move its flow: when a slot comes up, the flows
-//! in it that were heard of since go to the slot of their new deadline. Only a deadline that comes
+//! Every flow is in exactly one slot. A packet does not move its flow: when a slot comes up, the
+//! flows in it that were heard of since go to the slot of their new deadline. Only a deadline that
+//! comes
 //! *nearer* (the flow closed) moves a flow at once.
 
 /// Nanoseconds of a slot, as a power of two: 268 ms, far below the shortest useful time-out.
@@ -53,7 +54,8 @@ impl Wheel {
         }
     }
 
-    /// Let `flow` come up when `deadline` (in nanoseconds) is over. `now` is the time of its packet.
+    /// Let `flow` come up when `deadline` (in nanoseconds) is over. `now` is the time of its
+    /// packet.
     pub(super) fn insert(&mut self, flow: u32, deadline: u64, now: u64) {
         if !self.started {
             self.started = true;

@@ -1,8 +1,9 @@
-//! IP datagrams from their fragments (RFC 791 section 3.2, RFC 8200 section 4.5, RFC 5722, RFC 6946).
+//! IP datagrams from their fragments (RFC 791 section 3.2, RFC 8200 section 4.5, RFC 5722, RFC
+//! 6946).
 //!
 //! Fragments collect in fixed buffers, one per datagram, all taken at start. A complete datagram
-//! replaces the frame of the fragment that completed it: headers of that frame, then the whole payload.
-//! It stays as it is until [`Fragments::release`] at the end of the burst.
+//! replaces the frame of the fragment that completed it: headers of that frame, then the whole
+//! payload. It stays as it is until [`Fragments::release`] at the end of the burst.
 
 use crate::limits::{BURST_MAX, FRAGMENT_END_MAX, FRAGMENT_HEADERS_MAX};
 use crate::packet::{Facts, Frame, Timestamp};
@@ -189,8 +190,8 @@ impl Fragments {
         }
     }
 
-    /// Add the fragment in `frame`, if it is one. When it completes its datagram, `facts.datagram` is
-    /// the datagram's slot plus 1, and everything else in `facts` still tells of the fragment.
+    /// Add the fragment in `frame`, if it is one. When it completes its datagram, `facts.datagram`
+    /// is the datagram's slot plus 1, and everything else in `facts` still tells of the fragment.
     pub fn insert(&mut self, frame: &Frame<'_>, facts: &mut Facts) {
         if !facts.has(Facts::FRAGMENT) {
             return;
@@ -406,8 +407,8 @@ impl Fragments {
     }
 }
 
-/// Put the blocks of `fragment` that are not there yet into `payload` (none of them if it overlaps and
-/// `keep` is off): the first data seen wins. Also says how many blocks are new.
+/// Put the blocks of `fragment` that are not there yet into `payload` (none of them if it overlaps
+/// and `keep` is off): the first data seen wins. Also says how many blocks are new.
 fn store(
     payload: &mut [u8],
     map: &mut [u64; WORDS],

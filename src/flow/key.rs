@@ -1,4 +1,5 @@
-//! What makes packets one flow: the five-tuple of the innermost IP packet, the same for both directions.
+//! What makes packets one flow: the five-tuple of the innermost IP packet, the same for both
+//! directions.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
@@ -21,7 +22,8 @@ pub(super) mod protocol {
 pub struct Key([u64; 5]);
 
 impl PartialEq for Key {
-    /// All words at once: equal keys are the rule where this is asked, so stopping early saves nothing.
+    /// All words at once: equal keys are the rule where this is asked, so stopping early saves
+    /// nothing.
     #[inline]
     fn eq(&self, other: &Self) -> bool {
         let words = self.0.iter().zip(&other.0);
@@ -38,8 +40,8 @@ const VLAN_SHIFT: u32 = 48;
 impl Key {
     pub(super) const EMPTY: Self = Self([0; 5]);
 
-    /// Key of a packet from the first of `ends` (addresses as numbers) to the second, and whether they are the other way
-    /// round in the key. A one-way flow keeps their order.
+    /// Key of a packet from the first of `ends` (addresses as numbers) to the second, and whether
+    /// they are the other way round in the key. A one-way flow keeps their order.
     #[inline]
     pub(super) fn new(
         ends: [(u128, u16); 2],
@@ -50,7 +52,8 @@ impl Key {
     ) -> (Self, bool) {
         let [source, destination] = ends;
         let swap = !one_way && destination < source;
-        // Which end is the lower one is a coin toss: a branch on it would be wrong half of the time.
+        // Which end is the lower one is a coin toss: a branch on it would be wrong half of the
+        // time.
         let address_mask = u128::from(swap).wrapping_neg();
         let addresses = (source.0 ^ destination.0) & address_mask;
         let port_mask = u16::from(swap).wrapping_neg();
@@ -142,12 +145,12 @@ pub(super) const fn icmp_ports(number: u8, kind: u8, code: u8) -> (u16, u16, boo
 
 /// Secret of the flow hash: one 128-bit factor for each word of a key, and a summand.
 ///
-/// The hash is the upper half of `c + sum(a[i] * word[i])` modulo 2^128, a strongly universal family
-/// (Thorup, "High Speed Hashing for Integers and Strings", section 3): two keys that were chosen
-/// without knowing the secret share any given bits of the hash with the probability of chance. That
-/// is what keeps a sender from filling one bucket, at ten multiplications that do not wait for one
-/// another; SipHash-1-3, which also withstands an attacker who sees hashes, takes several times as long,
-/// and nothing here shows a hash to the outside.
+/// The hash is the upper half of `c + sum(a[i] * word[i])` modulo 2^128, a strongly universal
+/// family (Thorup, "High Speed Hashing for Integers and Strings", section 3): two keys that were
+/// chosen without knowing the secret share any given bits of the hash with the probability of
+/// chance. That is what keeps a sender from filling one bucket, at ten multiplications that do not
+/// wait for one another; SipHash-1-3, which also withstands an attacker who sees hashes, takes
+/// several times as long, and nothing here shows a hash to the outside.
 #[derive(Debug, Clone)]
 pub(super) struct Secret {
     factors: [u128; 5],

@@ -1,5 +1,5 @@
-//! Packets to flows: which packets belong together, what state they leave their flow in, and a record
-//! of each flow that ended.
+//! Packets to flows: which packets belong together, what state they leave their flow in, and a
+//! record of each flow that ended.
 //!
 //! A burst goes through in passes, so that the memory of all its flows is fetched at the same time
 //! and not one after the other: keys and hashes, then one word of every bucket, then one of every
@@ -105,8 +105,8 @@ pub struct Flows {
 type Ended<'a> = &'a mut dyn FnMut(&FlowRecord);
 
 impl Flows {
-    /// An empty table. `seed` keeps senders from choosing packets that meet in one bucket, and should
-    /// be random.
+    /// An empty table. `seed` keeps senders from choosing packets that meet in one bucket, and
+    /// should be random.
     pub fn new(settings: &Settings, seed: u128) -> Self {
         let flows_max = settings.flows_max.clamp(1, expiry::FLOWS_MAX);
         let all = 0..u32::try_from(flows_max).unwrap_or(u32::MAX);
@@ -245,9 +245,10 @@ impl Flows {
         }
     }
 
-    /// Second and third pass: one word of each bucket, then one of both lines of each flow, for their
-    /// own sake. The loads of a pass do not wait for one another, so the burst pays for one miss and
-    /// not for all of them. The loops are tight so that many turns fit into the window of the core.
+    /// Second and third pass: one word of each bucket, then one of both lines of each flow, for
+    /// their own sake. The loads of a pass do not wait for one another, so the burst pays for one
+    /// miss and not for all of them. The loops are tight so that many turns fit into the window of
+    /// the core.
     fn fetch(&self, burst: &mut [Observation]) {
         let touched = burst
             .iter()
@@ -265,8 +266,8 @@ impl Flows {
         black_box(touched);
     }
 
-    /// Fourth pass: the cold part of the flows whose packet probably ends the measurement of a round
-    /// trip, which is the one thing that an ordinary segment does there.
+    /// Fourth pass: the cold part of the flows whose packet probably ends the measurement of a
+    /// round trip, which is the one thing that an ordinary segment does there.
     fn fetch_cold(&self, burst: &[Observation]) {
         let measured = |seen: &Observation| {
             let place = usize::try_from(seen.guess?).ok()?;

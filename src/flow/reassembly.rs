@@ -1,8 +1,9 @@
 //! TCP bytes in order (RFC 9293 section 3.4), one assembler per direction of a followed flow.
 //!
-//! A segment in order goes through without a copy; one ahead of a hole waits in blocks of a fixed pool.
-//! The first data seen wins wherever segments overlap. A hole is skipped, and the consumer told, when
-//! the other side acknowledged what is behind it (the capture lost it) or when there is no room to wait.
+//! A segment in order goes through without a copy; one ahead of a hole waits in blocks of a fixed
+//! pool. The first data seen wins wherever segments overlap. A hole is skipped, and the consumer
+//! told, when the other side acknowledged what is behind it (the capture lost it) or when there is
+//! no room to wait.
 
 use super::blocks::{Blocks, NONE};
 use crate::limits::BLOCKS_PER_SIDE_MAX;
@@ -410,8 +411,8 @@ impl Side {
         self.tail = NONE;
     }
 
-    /// Let bytes wait that no waiting block holds. Returns how many of them are dealt with; fewer than
-    /// all when there was no room.
+    /// Let bytes wait that no waiting block holds. Returns how many of them are dealt with; fewer
+    /// than all when there was no room.
     fn keep(&mut self, first: u32, bytes: &[u8], pool: &mut Pool) -> usize {
         let (mut before, mut block) = (NONE, self.head);
         // Mostly a segment comes after all that wait already.
@@ -446,7 +447,8 @@ impl Side {
         done
     }
 
-    /// Store some of `piece` behind `before`, in its free bytes or in a new block in front of `next`.
+    /// Store some of `piece` behind `before`, in its free bytes or in a new block in front of
+    /// `next`.
     fn put(
         &mut self,
         before: &mut u32,

@@ -9,8 +9,8 @@ pub struct Settings {
     /// Flows that one worker tracks at a time. Memory for all of them is taken at start, some 600
     /// bytes each. Packets of further flows pass untracked and are counted as `table_full`.
     pub flows_max: usize,
-    /// Are equal five-tuples in different VLANs (outermost tag) different flows? Off, because a mirror
-    /// port often tags only one direction.
+    /// Are equal five-tuples in different VLANs (outermost tag) different flows? Off, because a
+    /// mirror port often tags only one direction.
     pub vlan_in_key: bool,
     /// TCP: seconds without a packet before the handshake is complete.
     pub tcp_half_open_s: u32,
@@ -18,9 +18,11 @@ pub struct Settings {
     pub tcp_established_s: u32,
     /// TCP: seconds without a packet after the first FIN.
     pub tcp_closing_s: u32,
-    /// TCP: seconds without a packet after a RST. Stray segments fall into the flow that they belong to.
+    /// TCP: seconds without a packet after a RST. Stray segments fall into the flow that they
+    /// belong to.
     pub tcp_reset_s: u32,
-    /// TCP: seconds without a packet after an orderly close of both directions, for the same reason.
+    /// TCP: seconds without a packet after an orderly close of both directions, for the same
+    /// reason.
     pub tcp_closed_s: u32,
     /// UDP: seconds without a packet while only one side has sent.
     pub udp_single_s: u32,
@@ -30,8 +32,8 @@ pub struct Settings {
     pub icmp_s: u32,
     /// Any other IP protocol: seconds without a packet.
     pub other_s: u32,
-    /// Seconds after which a flow that still talks ends and goes on as a new one; 0 for never. On, it
-    /// costs each packet a look at the flow's start.
+    /// Seconds after which a flow that still talks ends and goes on as a new one; 0 for never. On,
+    /// it costs each packet a look at the flow's start.
     pub active_s: u32,
 }
 

@@ -9,8 +9,8 @@ use crate::packet::{Direction, Timestamp};
 
 /// The two cache lines of a flow that every packet reads and writes.
 ///
-/// The counters are small: what no longer fits is moved to the [`Totals`] of the flow, which happens
-/// once in thousands of packets.
+/// The counters are small: what no longer fits is moved to the [`Totals`] of the flow, which
+/// happens once in thousands of packets.
 #[derive(Debug, Clone, Copy)]
 #[repr(C, align(128))]
 pub(super) struct Hot {
@@ -139,8 +139,8 @@ impl Hot {
         originator.max(responder)
     }
 
-    /// Count a packet. Returns the microseconds since the last packet with payload in its direction,
-    /// when both have payload.
+    /// Count a packet. Returns the microseconds since the last packet with payload in its
+    /// direction, when both have payload.
     #[inline]
     pub(super) fn count(
         &mut self,

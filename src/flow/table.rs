@@ -2,7 +2,8 @@
 //!
 //! A key has a home bucket and, when that is full, three more places that its hash names. The home
 //! bucket counts the flows that had to go elsewhere, so a search ends at home unless there are any,
-//! and taking a flow out leaves nothing behind. Whatever the keys, a search reads four buckets at most.
+//! and taking a flow out leaves nothing behind. Whatever the keys, a search reads four buckets at
+//! most.
 
 /// Flows in a bucket: as many as a line of 64 bytes holds with their tags.
 const SLOTS: usize = 12;

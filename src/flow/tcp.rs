@@ -244,8 +244,8 @@ impl Step<'_> {
             && !matches!(self.ends().of(self.own), End::Closed | End::Reset)
     }
 
-    /// Begin to measure a round trip, if none is being measured: of the first packets and then of some,
-    /// because each result is a visit to the cold part of the flow.
+    /// Begin to measure a round trip, if none is being measured: of the first packets and then of
+    /// some, because each result is a visit to the cold part of the flow.
     #[inline]
     fn sample(&mut self, end: u32) {
         let own = self.own;

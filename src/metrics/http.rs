@@ -1,7 +1,7 @@
 //! The HTTP listener for scrapes: `/metrics`, `/-/healthy`, and a page that says so.
 //!
-//! One request a connection, one connection at a time, a limit on size and time: enough for a scraper,
-//! and nothing that somebody else could keep busy for long.
+//! One request a connection, one connection at a time, a limit on size and time: enough for a
+//! scraper, and nothing that somebody else could keep busy for long.
 
 use std::io::{self, Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};

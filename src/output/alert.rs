@@ -1,4 +1,4 @@
-//! Alerts as text: one JSON object a line, or MMT's CSV line (mmt-rules.md, section 14).
+//! Alerts as text: one JSON object a line, or MMT's CSV line.
 
 use super::time::Iso8601;
 use crate::dissect::attribute::Type;

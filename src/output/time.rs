@@ -24,8 +24,8 @@ impl fmt::Display for Iso8601 {
     }
 }
 
-/// Year, month and day of a number of days since 1970-01-01, counted in eras of 400 years that start
-/// on a first of March, so that the leap day ends a year.
+/// Year, month and day of a number of days since 1970-01-01, counted in eras of 400 years that
+/// start on a first of March, so that the leap day ends a year.
 const fn civil(days: u64) -> (u64, u64, u64) {
     let days = days + 719_468;
     let (era, day_of_era) = (days / 146_097, days % 146_097);

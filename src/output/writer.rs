@@ -1,7 +1,7 @@
 //! The writer: events become lines of text on a thread of their own.
 //!
-//! Workers put events on a bounded queue. Live, a full queue drops the newest event and counts it: the
-//! receive loop never waits. Offline, the worker waits and nothing is lost.
+//! Workers put events on a bounded queue. Live, a full queue drops the newest event and counts it:
+//! the receive loop never waits. Offline, the worker waits and nothing is lost.
 
 use super::{Event, alert, flow};
 use crate::rules::RuleSet;

@@ -1,4 +1,4 @@
-//! Bounds of delays and counters, as rule files write them (mmt-rules.md, section 3).
+//! Bounds of delays and counters, as rule files write them.
 
 use super::xml::Value;
 use crate::diagnostic::Problem;

@@ -6,7 +6,8 @@ use crate::expr::functions::Function;
 const DEFINITIONS_MAX: usize = 100;
 
 /// Names of the functions that C code defines, in order: those whose name stands outside of all
-/// braces, before parentheses and a body. A light scan that is right for code as rule files have it.
+/// braces, before parentheses and a body. A light scan that is right for code as rule files have
+/// it.
 pub(super) fn definitions(code: &str) -> Vec<&str> {
     let mut found = Vec::new();
     let mut scan = Scan {

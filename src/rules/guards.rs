@@ -1,4 +1,5 @@
-//! Which events of which rules one packet may be: the half of evaluation that looks at a packet alone.
+//! Which events of which rules one packet may be: the half of evaluation that looks at a packet
+//! alone.
 //!
 //! Attributes are extracted at most once per packet and only when an event that is still possible
 //! needs them. An event is possible while its protocols are all there, then while its mandatory
@@ -14,9 +15,23 @@ use crate::limits::ATTRIBUTES_USED_MAX;
 
 /// A set of slots.
 #[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
-struct Mask([u64; ATTRIBUTES_USED_MAX / 64]);
+pub struct Mask([u64; ATTRIBUTES_USED_MAX / 64]);
 
 impl Mask {
+    /// Of these slots.
+    pub fn of(slots: &[Slot]) -> Self {
+        let mut mask = Self::default();
+        slots.iter().for_each(|slot| mask.set(*slot));
+        mask
+    }
+
+    fn contains_all(&self, other: &Self) -> bool {
+        self.0
+            .iter()
+            .zip(&other.0)
+            .all(|(have, want)| have & want == *want)
+    }
+
     fn has(&self, slot: Slot) -> bool {
         self.0[usize::from(slot >> 6)] & 1 << (slot & 63) != 0
     }
@@ -212,8 +227,9 @@ impl<'b, 'm> Message<'b, 'm> {
 
     /// Are all attributes there without which the event cannot hold?
     pub fn has_mandatory(&mut self, event: &Event) -> bool {
-        self.view.facts.protocols.contains_all(event.protocols)
-            && event.mandatory.iter().all(|slot| self.has(*slot))
+        self.present.contains_all(&event.mask)
+            || (self.view.facts.protocols.contains_all(event.protocols)
+                && event.mandatory.iter().all(|slot| self.has(*slot)))
     }
 
     /// Does the packet alone allow that it is this event?

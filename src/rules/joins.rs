@@ -271,8 +271,8 @@ impl Joins {
         }
     }
 
-    /// Is the instance still where it was when the match arrived, within its window, and does it share
-    /// what it must?
+    /// Is the instance still where it was when the match arrived, within its window, and does it
+    /// share what it must?
     fn may_continue(
         &self,
         step: Step<'_>,
@@ -524,8 +524,8 @@ impl Joins {
         }
     }
 
-    /// Room for one more instance is made by evicting the one that has waited longest; that may be the
-    /// very instance to copy, which then gives nothing.
+    /// Room for one more instance is made by evicting the one that has waited longest; that may be
+    /// the very instance to copy, which then gives nothing.
     fn create(&mut self, program: &Program, rule: u32, from: Option<u32>) -> Option<u32> {
         let full = self.live >= self.limits.total;
         let store = self.stores.get_mut(at(rule))?;
@@ -554,8 +554,8 @@ impl Joins {
         Some(index)
     }
 
-    /// Compat: time-outs are noticed when a packet relevant to the rule arrives, newest instance first,
-    /// one verdict for each packet. True when there was one.
+    /// Compat: time-outs are noticed when a packet relevant to the rule arrives, newest instance
+    /// first, one verdict for each packet. True when there was one.
     pub fn time_out_lazily(
         &mut self,
         program: &Program,

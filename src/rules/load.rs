@@ -134,8 +134,9 @@ pub fn read(paths: &[String], mode: Mode) -> Loaded {
     Loader::new(mode, &[PathBuf::from(LISTS_FOLDER)]).read(paths)
 }
 
-/// Files as given; a folder stands for its `*.xml`, in byte order of their names, which is the order
-/// that MMT loads compiled rules in. What cannot be listed is kept, so that reading it says why.
+/// Files as given; a folder stands for its `*.xml`, in byte order of their names, which is the
+/// order that MMT loads compiled rules in. What cannot be listed is kept, so that reading it says
+/// why.
 pub fn collect(paths: &[String]) -> Vec<PathBuf> {
     let mut files = Vec::new();
     for path in paths {

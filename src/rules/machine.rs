@@ -1,8 +1,8 @@
-//! The operator tree of a property as a state machine (mmt-rules.md, sections 4 and 9).
+//! The operator tree of a property as a state machine.
 //!
-//! States are entered by events; each pending state has a window that the next event must fall into,
-//! and a place to go when the window passes. An edge that opens an operator leaves its instance where
-//! it is and moves a copy, so that one context can start many attempts.
+//! States are entered by events; each pending state has a window that the next event must fall
+//! into, and a place to go when the window passes. An edge that opens an operator leaves its
+//! instance where it is and moves a copy, so that one context can start many attempts.
 
 use super::property::{Node, Operator, OperatorNode, Property, Window};
 use crate::expr::Mode;
@@ -24,8 +24,8 @@ pub const INCONCLUSIVE: StateId = 3;
 pub enum Enter {
     /// From the current packet alone: the operator runs under no other.
     Fresh,
-    /// From the current packet, within the window of the state before: a nested operator opens as the
-    /// trigger of the one that runs.
+    /// From the current packet, within the window of the state before: a nested operator opens as
+    /// the trigger of the one that runs.
     Nested,
     /// From the current packet, within the window under which the completed operator had opened.
     Resumed,
@@ -44,8 +44,8 @@ pub struct Edge {
     pub opens: bool,
     /// How the window of `to` is set.
     pub enter: Enter,
-    /// Not taken when, on the same packet, an instance took an edge with `answers`: the trigger of a
-    /// `BEFORE` counts as failed only if nothing preceded it.
+    /// Not taken when, on the same packet, an instance took an edge with `answers`: the trigger of
+    /// a `BEFORE` counts as failed only if nothing preceded it.
     pub unless_answered: bool,
     /// The instance stays although it passes: what precedes in `BEFORE` serves every trigger.
     pub answers: bool,
@@ -230,8 +230,8 @@ impl Builder {
             Operator::Not => {
                 let middle = self.opened(operator.window, place.exit, place);
                 self.node(left, context(place, middle));
-                // The unwanted event under way is an attempt of its own; when it comes to nothing the
-                // wait goes on.
+                // The unwanted event under way is an attempt of its own; when it comes to nothing
+                // the wait goes on.
                 let unwanted = Place {
                     exit: place.timeout,
                     timeout: INCONCLUSIVE,
@@ -303,8 +303,8 @@ impl Builder {
         );
     }
 
-    /// How an edge to `place.exit` sets its window. The published engine forgets the outer window when
-    /// a completed operator starts the window of its parent.
+    /// How an edge to `place.exit` sets its window. The published engine forgets the outer window
+    /// when a completed operator starts the window of its parent.
     fn enter(&self, place: Place) -> Enter {
         let depth = self
             .states

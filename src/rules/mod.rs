@@ -1,8 +1,8 @@
 //! Security properties: rule files to verdicts.
 //!
-//! [`property`] is a rule as written, [`program`] the same compiled. For each packet, [`guards`] find
-//! the events it may be, and [`joins`] continue the attempts that wait for them. The two meet only in
-//! a match ([`joins::Match`]), so that they can run in different places.
+//! [`property`] is a rule as written, [`program`] the same compiled. For each packet, [`guards`]
+//! find the events it may be, and [`joins`] continue the attempts that wait for them. The two meet
+//! only in a match ([`joins::Match`]), so that they can run in different places.
 
 pub mod guards;
 pub mod joins;
@@ -149,8 +149,8 @@ impl Engine {
         self.joins.counters()
     }
 
-    /// Evaluate all rules on one packet. `values` has a place for every slot of the extraction; what it
-    /// holds does not matter.
+    /// Evaluate all rules on one packet. `values` has a place for every slot of the extraction;
+    /// what it holds does not matter.
     pub fn evaluate<'b>(
         &mut self,
         rules: &RuleSet,
@@ -163,8 +163,8 @@ impl Engine {
         self.walk(rules, view, values, ProtocolSet::default(), emit);
     }
 
-    /// Evaluate the rules again on a packet that completes a further message of `protocol`: only what
-    /// looks at that protocol has something new to see.
+    /// Evaluate the rules again on a packet that completes a further message of `protocol`: only
+    /// what looks at that protocol has something new to see.
     pub fn evaluate_again<'b>(
         &mut self,
         rules: &RuleSet,
@@ -222,8 +222,8 @@ impl Engine {
         }
     }
 
-    /// Time has come to `now` without a packet: deadlines before it pass. The published engine notices
-    /// them with the next packet only.
+    /// Time has come to `now` without a packet: deadlines before it pass. The published engine
+    /// notices them with the next packet only.
     pub fn advance(&mut self, rules: &RuleSet, now: Timestamp, emit: &mut impl FnMut(Alert)) {
         self.joins.advance(&rules.programs, now, emit);
     }
@@ -235,7 +235,7 @@ impl Engine {
         }
     }
 
-    /// A rule that one packet decides (mmt-rules.md, section 11).
+    /// A rule that one packet decides.
     fn single(
         &mut self,
         rule: u32,

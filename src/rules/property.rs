@@ -2,7 +2,7 @@
 
 use crate::expr::Expr;
 
-/// What a property looks for (mmt-rules.md, section 10).
+/// What a property looks for.
 #[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
 #[allow(missing_docs, reason = "the names are the language's")]
 pub enum Kind {
@@ -81,10 +81,7 @@ pub struct OperatorNode {
 
 /// Temporal operators.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-#[allow(
-    missing_docs,
-    reason = "the names are the language's; mmt-rules.md section 4"
-)]
+#[allow(missing_docs, reason = "the names are those of the language")]
 pub enum Operator {
     Then,
     Before,

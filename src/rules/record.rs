@@ -7,8 +7,8 @@
 //! ```text
 //! | present: one bit a field (8) | timestamp in ns (8) | packet number (8) | fields ... |
 //! ```
-//! A number takes 8 bytes, an address 8 or 16, anything longer 16 + 256: length (4), unused (4), hash
-//! (8), and the first bytes.
+//! A number takes 8 bytes, an address 8 or 16, anything longer 16 + 256: length (4), unused (4),
+//! hash (8), and the first bytes.
 
 use crate::dissect::attribute::{AttributeId, Type, Value};
 use crate::expr::evaluate::{Scalar, Text, digest};

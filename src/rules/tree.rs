@@ -1,4 +1,4 @@
-//! Elements of a rule file to properties: the grammar of mmt-rules.md, section 2.
+//! Elements of a rule file to properties: the grammar of rules/README.md.
 
 use super::delay::{self, Bound};
 use super::embedded;

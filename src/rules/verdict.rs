@@ -5,10 +5,7 @@ use super::property::Kind;
 
 /// A verdict that is reported.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-#[allow(
-    missing_docs,
-    reason = "the names are the language's; mmt-rules.md section 10"
-)]
+#[allow(missing_docs, reason = "the names are those of the language")]
 pub enum Verdict {
     Detected,
     NotRespected,

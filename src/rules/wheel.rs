@@ -1,10 +1,10 @@
 //! A hierarchical timer wheel over event time (Varghese and Lauck, 1987, scheme 7).
 //!
-//! It holds (deadline, key) pairs; cancelling is the owner's business: an entry whose key has moved on
-//! is dropped when it comes up (`advance` asks for each). Entries therefore cost their 24 bytes until
-//! their deadline, and the number of entries is bounded by the owner's own number of instances times
-//! the moves each can make before a deadline; beyond [`ENTRIES_PER_KEY`] times the live ones, the
-//! dead ones are swept.
+//! It holds (deadline, key) pairs; cancelling is the owner's business: an entry whose key has moved
+//! on is dropped when it comes up (`advance` asks for each). Entries therefore cost their 24 bytes
+//! until their deadline, and the number of entries is bounded by the owner's own number of
+//! instances times the moves each can make before a deadline; beyond [`ENTRIES_PER_KEY`] times the
+//! live ones, the dead ones are swept.
 
 /// One tick in microseconds: deadlines are noticed this much late in event time, at most.
 const TICK_US: u64 = 1024;
@@ -96,7 +96,8 @@ impl Wheel {
         }
     }
 
-    /// Move time to `now_us` and take out everything due before it, ordered by deadline, then sequence.
+    /// Move time to `now_us` and take out everything due before it, ordered by deadline, then
+    /// sequence.
     pub fn advance(&mut self, now_us: u64) -> Vec<Entry> {
         let target = now_us / TICK_US;
         let mut due = std::mem::take(&mut self.due);

@@ -1,6 +1,7 @@
 //! XML to a tree of elements that know where in the file they stand.
 //!
-//! The reader goes on after a mistake where it can, so that a file's author sees all of them at once.
+//! The reader goes on after a mistake where it can, so that a file's author sees all of them at
+//! once.
 
 use crate::diagnostic::Problem;
 use crate::limits::NESTING_MAX;
@@ -398,7 +399,8 @@ fn unescape(source: &str, base: usize, problems: &mut Vec<Problem>) -> Value {
     value
 }
 
-/// The entity at the start of `source` and its length, or what is wrong with it and what was expected.
+/// The entity at the start of `source` and its length, or what is wrong with it and what was
+/// expected.
 fn entity(source: &str) -> Result<(char, usize), (String, &'static str)> {
     if source.starts_with('<') {
         let message = "`<` starts a tag, also between quotes".to_owned();

@@ -3,8 +3,8 @@
 use std::path::PathBuf;
 
 /// Folder of the captures that tests read: `WIRELYNX_CAPTURES`, or `shared/captures` beside the
-/// package. They are not part of the repository; `None` when they are not there, which under `CI` is
-/// a failure.
+/// package. They are not part of the repository; `None` when they are not there, which under `CI`
+/// is a failure.
 #[allow(dead_code, reason = "not every test of the whole reads captures")]
 pub(crate) fn captures() -> Option<PathBuf> {
     let folder = std::env::var_os("WIRELYNX_CAPTURES").map_or_else(

@@ -16,8 +16,8 @@ fn arkime_tuple(a: (IpAddr, u16), b: (IpAddr, u16), protocol: u8) -> Tuple {
 }
 
 /// Packets and bytes of all flows of a tuple, from its lower end and from its higher one, and their
-/// Community IDs. When a flow ends and the next begins is a matter of time-outs, of which Arkime has
-/// others, and it writes long sessions in pieces; the sums are the same.
+/// Community IDs. When a flow ends and the next begins is a matter of time-outs, of which Arkime
+/// has others, and it writes long sessions in pieces; the sums are the same.
 #[derive(Debug, Default)]
 struct Sum {
     packets: [u64; 2],

@@ -1,6 +1,6 @@
 //! Are flows counted right? What is known of the flows of published captures is compared with what
-//! other programs wrote down for the same captures: Zeek's connection logs, Arkime's sessions, and the
-//! baseline of the Community ID specification.
+//! other programs wrote down for the same captures: Zeek's connection logs, Arkime's sessions, and
+//! the baseline of the Community ID specification.
 //!
 //! Which flows are not compared, and why, is in `docs/flows.md`.
 

@@ -1,7 +1,7 @@
 //! Names the application of a flow from its first payload bytes.
 //!
-//! A signature is one line of the table and one function below. Ports only decide where the bytes of a
-//! protocol say too little by themselves.
+//! A signature is one line of the table and one function below. Ports only decide where the bytes
+//! of a protocol say too little by themselves.
 
 use crate::dissect::Protocol;
 

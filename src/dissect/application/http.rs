@@ -202,8 +202,8 @@ pub fn header<'a>(head: &'a [u8], name: &[u8]) -> Option<&'a [u8]> {
         .map(|(_, value)| value)
 }
 
-/// Names and values of the header lines of a header block, blanks around them taken off. A folded value
-/// (RFC 9112, 5.2) keeps its line ends inside. The last line counts only when it is complete.
+/// Names and values of the header lines of a header block, blanks around them taken off. A folded
+/// value (RFC 9112, 5.2) keeps its line ends inside. The last line counts only when it is complete.
 pub fn fields(head: &[u8]) -> impl Iterator<Item = (&[u8], &[u8])> {
     let mut rest = after_line(head);
     std::iter::from_fn(move || {
@@ -265,10 +265,10 @@ const COMPAT_METHODS: [&[u8]; 9] = [
     b"REPORT ",
 ];
 
-/// Reads one TCP segment alone, as MMT does: the request line ends in ` HTTP/1.` and a digit, or the
-/// response starts with `HTTP/1.`; lines end in CR LF; a block cut by the end of the segment still
-/// gives its whole lines. Requests of other methods than [`COMPAT_METHODS`] are no HTTP there. A segment
-/// sent `again` is read only if it names no host: MMT looks on for one until then.
+/// Reads one TCP segment alone, as MMT does: the request line ends in ` HTTP/1.` and a digit, or
+/// the response starts with `HTTP/1.`; lines end in CR LF; a block cut by the end of the segment
+/// still gives its whole lines. Requests of other methods than [`COMPAT_METHODS`] are no HTTP
+/// there. A segment sent `again` is read only if it names no host: MMT looks on for one until then.
 pub fn compat_message(payload: &[u8], again: bool) -> Option<Message<'_>> {
     let mut length = 0_usize;
     for _ in 0..HTTP_HEAD_LINES_MAX {

@@ -1,9 +1,9 @@
-//! The application stage: names the application of a flow, and reads the messages of those that have a
-//! dissector from its bytes in order.
+//! The application stage: names the application of a flow, and reads the messages of those that
+//! have a dissector from its bytes in order.
 //!
-//! Every flow carries an [`ApplicationState`] in the flow table. Only a flow whose application is being
-//! read, or whose first bytes are not enough to name it, holds a slot here. Once nothing more is to be
-//! learnt, a packet of the flow costs one comparison.
+//! Every flow carries an [`ApplicationState`] in the flow table. Only a flow whose application is
+//! being read, or whose first bytes are not enough to name it, holds a slot here. Once nothing more
+//! is to be learnt, a packet of the flow costs one comparison.
 
 use super::detect::{self, Application, Sample, Verdict};
 use crate::dissect::Protocol;
@@ -58,8 +58,8 @@ pub struct ApplicationState {
     /// Directions whose next sequence number is known, while there is no slot.
     known: [bool; 2],
     syn_seen: bool,
-    /// Slot in this stage; [`ApplicationState::NO_SLOT`] when it has none. Whoever ends the flow gives
-    /// it back with [`Applications::release_flow`].
+    /// Slot in this stage; [`ApplicationState::NO_SLOT`] when it has none. Whoever ends the flow
+    /// gives it back with [`Applications::release_flow`].
     pub slot: u32,
     next: [u32; 2],
 }
@@ -163,8 +163,8 @@ pub(super) enum Step {
     },
 }
 
-/// Payload packets after which an undecided flow is given up, when its start was seen. Some protocols
-/// begin with a banner and a question in either direction.
+/// Payload packets after which an undecided flow is given up, when its start was seen. Some
+/// protocols begin with a banner and a question in either direction.
 const TRIES_MAX: u8 = 10;
 
 /// The same for a flow picked up in the middle: its next request may be a long body away.

@@ -5,8 +5,8 @@
 //! | sender hardware | sender protocol | target hardware | target protocol |
 //! ```
 //!
-//! The addresses are as long as the header says. Those of Ethernet and IPv4 have attributes with the
-//! right type, which are absent for any other pair; the generic ones are there for all.
+//! The addresses are as long as the header says. Those of Ethernet and IPv4 have attributes with
+//! the right type, which are absent for any other pair; the generic ones are there for all.
 
 use crate::dissect::attribute::{Attribute, Type, Value, View, u8_at, u16_at};
 use crate::dissect::cursor::Cursor;

@@ -43,8 +43,8 @@ fn dissect(cursor: &mut Cursor<'_>, _: &mut Facts) -> Result<Next, Stop> {
 /// What comes behind a field that is an EtherType or a length (here and in VLAN tags).
 ///
 /// A length cuts off the padding of short frames and leads to LLC. The exception is NetWare's raw
-/// 802.3, where IPX follows without LLC; its checksum field is always 0xffff, which is no LLC address
-/// pair that anyone uses.
+/// 802.3, where IPX follows without LLC; its checksum field is always 0xffff, which is no LLC
+/// address pair that anyone uses.
 pub(super) fn type_or_length(cursor: &mut Cursor<'_>, number: u16) -> Next {
     if number >= ETHER_TYPE_MIN {
         return Next::EtherType(number);
@@ -57,8 +57,8 @@ pub(super) fn type_or_length(cursor: &mut Cursor<'_>, number: u16) -> Next {
 }
 
 /// Could an Ethernet frame start here? For pseudowires, which do not say what they carry: the type
-/// field must be an EtherType with a dissector, or a length that fits, and the source address must be
-/// that of a single station.
+/// field must be an EtherType with a dissector, or a length that fits, and the source address must
+/// be that of a single station.
 pub(super) fn is_plausible(cursor: &Cursor<'_>) -> bool {
     let Ok([_, _, _, _, _, _, source, _, _, _, _, _, high, low]) = cursor.peek::<14>() else {
         return false;

@@ -1,5 +1,5 @@
-//! Generic routing encapsulation: version 0 (RFC 2784, RFC 2890, with the routing field of RFC 1701)
-//! and version 1, of PPTP (RFC 2637, 4.1).
+//! Generic routing encapsulation: version 0 (RFC 2784, RFC 2890, with the routing field of RFC
+//! 1701) and version 1, of PPTP (RFC 2637, 4.1).
 //!
 //! ```text
 //! | C R K S s, recursion (3), A, reserved (4), version (3) (2) | protocol type (2) |
@@ -72,7 +72,8 @@ fn version_0(cursor: &mut Cursor<'_>, flags: u16, protocol: u16) -> Result<Next,
         skip_routes(cursor)?;
     }
     Ok(match protocol {
-        // ERSPAN type I has no header; the sequence number tells it from type II, which must have one.
+        // ERSPAN type I has no header; the sequence number tells it from type II, which must have
+        // one.
         ERSPAN if flags & SEQUENCE == 0 => Next::EtherType(ETHERNET),
         WCCP => {
             // Version 2 of WCCP puts a redirect header before the packet, version 1 does not.
@@ -119,7 +120,8 @@ fn skip_routes(cursor: &mut Cursor<'_>) -> Result<(), Stop> {
     Err(Stop::TooManyLayers)
 }
 
-/// Offset of the field behind those that `flags` has before the bit `field`; behind all of them for 0.
+/// Offset of the field behind those that `flags` has before the bit `field`; behind all of them for
+/// 0.
 fn offset_of(flags: u16, field: u16) -> usize {
     let before = match field {
         KEY => [CHECKSUM | ROUTING, 0, 0],

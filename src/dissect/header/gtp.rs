@@ -50,7 +50,8 @@ pub(in crate::dissect) const DEFINITION: Definition = Definition {
     ],
 };
 
-/// Version 1 and protocol type GTP, under the mask [`VARIANT`]: the only variant with a tunnel endpoint.
+/// Version 1 and protocol type GTP, under the mask [`VARIANT`]: the only variant with a tunnel
+/// endpoint.
 const GTP_1: u8 = 0x30;
 const VARIANT: u8 = 0xf0;
 
@@ -60,7 +61,8 @@ const N_PDU: u8 = 0x01;
 
 /// Message type of user data.
 const G_PDU: u8 = 0xff;
-/// Message types with attributes of their own: Create PDP Context Request, Update PDP Context Request.
+/// Message types with attributes of their own: Create PDP Context Request, Update PDP Context
+/// Request.
 const CREATE_REQUEST: u8 = 0x10;
 const UPDATE_REQUEST: u8 = 0x12;
 
@@ -134,7 +136,8 @@ fn imsi_mcc<'a>(view: &View<'a>, header: usize) -> Option<Value<'a>> {
     digits(&[first & 0x0f, first >> 4, second & 0x0f])
 }
 
-/// Mobile network code: the next two digits. Some countries use three, which the number does not say.
+/// Mobile network code: the next two digits. Some countries use three, which the number does not
+/// say.
 fn imsi_mnc<'a>(view: &View<'a>, header: usize) -> Option<Value<'a>> {
     let [_, second, third] = imsi(view, header)?;
     digits(&[second >> 4, third & 0x0f])

@@ -4,7 +4,8 @@
 //! | type (1) | code (1) | checksum (2) | rest of the header, by type (4) | data |
 //! ```
 //!
-//! The IP header that an error message quotes is data, not a layer: it is not a packet on this link.
+//! The IP header that an error message quotes is data, not a layer: it is not a packet on this
+//! link.
 
 use crate::dissect::attribute::{Attribute, Type, Value, View, u8_at, u16_at};
 use crate::dissect::cursor::Cursor;

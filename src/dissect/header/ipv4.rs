@@ -70,7 +70,8 @@ const OFFSET_MASK: u16 = 0x1fff;
 /// Congestion experienced, of the two ECN bits (RFC 3168, section 5).
 const ECN_CE: u8 = 3;
 
-/// Options of a single byte (RFC 791, section 3.1); every other kind has a length in its second byte.
+/// Options of a single byte (RFC 791, section 3.1); every other kind has a length in its second
+/// byte.
 const OPTION_END: u8 = 0;
 const OPTION_NO_OPERATION: u8 = 1;
 
@@ -85,9 +86,9 @@ fn dissect(cursor: &mut Cursor<'_>, facts: &mut Facts) -> Result<Next, Stop> {
     let Some(options) = header_length.checked_sub(FIXED_LENGTH) else {
         return Err(Stop::BadLength);
     };
-    // A total length of 0 stands in captures taken on a sender whose card cuts large segments itself
-    // (segmentation offload): the header is sent with the field still empty. All the rest of the
-    // frame then belongs to the packet.
+    // A total length of 0 stands in captures taken on a sender whose card cuts large segments
+    // itself (segmentation offload): the header is sent with the field still empty. All the rest of
+    // the frame then belongs to the packet.
     let total_length = usize::from(u16::from_be_bytes([l0, l1]));
     if total_length != 0 {
         if total_length < header_length {
@@ -265,8 +266,8 @@ fn jitter<'a>(view: &View<'a>, _: usize) -> Option<Value<'a>> {
     (micros != 0).then_some(Value::Number(u64::from(micros)))
 }
 
-/// L4S switches of the Montimage testbed write their queue state over the identification: 11 bits of
-/// queue delay below, 5 bits of drop count above.
+/// L4S switches of the Montimage testbed write their queue state over the identification: 11 bits
+/// of queue delay below, 5 bits of drop count above.
 fn identification(view: &View<'_>, header: usize) -> Option<u16> {
     let mut cursor = view.cursor(header.checked_add(4)?);
     cursor.take().ok().map(|bytes| u16::from_be_bytes(*bytes))

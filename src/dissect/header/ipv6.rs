@@ -6,9 +6,9 @@
 //! | source (16) | destination (16) | extension headers                              |
 //! ```
 //!
-//! Extension headers belong to this layer, except the authentication header, which is a layer of its
-//! own. Mobility (RFC 6275), HIP (RFC 7401) and Shim6 (RFC 5533) headers end the path: in practice
-//! nothing follows them.
+//! Extension headers belong to this layer, except the authentication header, which is a layer of
+//! its own. Mobility (RFC 6275), HIP (RFC 7401) and Shim6 (RFC 5533) headers end the path: in
+//! practice nothing follows them.
 
 use crate::dissect::attribute::{
     Attribute, Totals, Type, Value, View, absent, bytes_at, u8_at, u16_at,

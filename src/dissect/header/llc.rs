@@ -50,8 +50,9 @@ fn dissect(cursor: &mut Cursor<'_>, _: &mut Facts) -> Result<Next, Stop> {
     }
 }
 
-/// OUI 0 means an EtherType (RFC 1042), and so does 00-00-f8 (IEEE 802.1H, for bridges). Of the types
-/// of vendors, only Cisco's spanning tree per VLAN is known, which is common and the same inside.
+/// OUI 0 means an EtherType (RFC 1042), and so does 00-00-f8 (IEEE 802.1H, for bridges). Of the
+/// types of vendors, only Cisco's spanning tree per VLAN is known, which is common and the same
+/// inside.
 fn snap(cursor: &mut Cursor<'_>) -> Result<Next, Stop> {
     match *cursor.take::<5>()? {
         [0, 0, 0 | 0xf8, high, low] => Ok(Next::EtherType(u16::from_be_bytes([high, low]))),

@@ -50,13 +50,14 @@ fn dissect(cursor: &mut Cursor<'_>, _: &mut Facts) -> Result<Next, Stop> {
     Err(Stop::TooManyLayers)
 }
 
-/// What the stack carries. No field says so: only the ends of the path know what a label stands for.
+/// What the stack carries. No field says so: only the ends of the path know what a label stands
+/// for.
 ///
-/// The first nibble decides, as it does in routers that balance load (RFC 4928): 4 and 6 are IP, 1 is
-/// an associated channel (RFC 4385, 5). Else it may be an Ethernet pseudowire, with a control word
-/// (RFC 4448, 4.6: nibble and reserved bits 0) or without one; each is tried in this order and taken
-/// when the bytes there make a plausible frame. A pseudowire without control word whose destination
-/// address starts with the digit 4 or 6 is thus taken for IP.
+/// The first nibble decides, as it does in routers that balance load (RFC 4928): 4 and 6 are IP, 1
+/// is an associated channel (RFC 4385, 5). Else it may be an Ethernet pseudowire, with a control
+/// word (RFC 4448, 4.6: nibble and reserved bits 0) or without one; each is tried in this order and
+/// taken when the bytes there make a plausible frame. A pseudowire without control word whose
+/// destination address starts with the digit 4 or 6 is thus taken for IP.
 fn below(cursor: &mut Cursor<'_>) -> Next {
     if let Some(ip) = Next::of_ip_version(cursor) {
         return ip;

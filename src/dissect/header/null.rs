@@ -1,7 +1,7 @@
 //! BSD loopback: the address family of what follows, as a 32-bit number.
 //!
-//! Link type NULL has it in the byte order of the capturing machine, LOOP in network order. Families
-//! are small numbers, so the bytes show the order.
+//! Link type NULL has it in the byte order of the capturing machine, LOOP in network order.
+//! Families are small numbers, so the bytes show the order.
 
 use crate::dissect::attribute::{Attribute, Type, Value, View};
 use crate::dissect::cursor::Cursor;
@@ -65,7 +65,12 @@ mod tests {
     #[test]
     fn both_link_types_lead_here() {
         for link in [LinkType::NULL, LinkType::LOOP] {
-            assert_eq!(Walked::new(link, &[2, 0, 0, 0]).facts.offset_of(Protocol::Null), Some(0));
+            assert_eq!(
+                Walked::new(link, &[2, 0, 0, 0])
+                    .facts
+                    .offset_of(Protocol::Null),
+                Some(0)
+            );
         }
     }
 }

@@ -23,7 +23,8 @@ pub(in crate::dissect) const DEFINITION: Definition = Definition {
     ],
 };
 
-/// Version 2, type 1: a router sends a multicast packet to the rendezvous point inside this message.
+/// Version 2, type 1: a router sends a multicast packet to the rendezvous point inside this
+/// message.
 const REGISTER: u8 = 0x21;
 
 fn dissect(cursor: &mut Cursor<'_>, _: &mut Facts) -> Result<Next, Stop> {

@@ -67,7 +67,10 @@ mod tests {
         let mut frame = vec![0; 12];
         frame.extend([0x88, 0x64]);
         frame.extend(SESSION);
-        assert_eq!(Walked::new(LinkType::ETHERNET, &frame).path(), "ethernet.pppoe.ppp");
+        assert_eq!(
+            Walked::new(LinkType::ETHERNET, &frame).path(),
+            "ethernet.pppoe.ppp"
+        );
         assert_eq!(Walked::new(LinkType::ETHERNET, &frame).facts.end, 23);
     }
 

@@ -1,7 +1,7 @@
 //! Service VLAN tag (IEEE 802.1Q-2022, 9.6; formerly 802.1ad, "QinQ") and its forerunners.
 //!
-//! Laid out like the customer tag. Before 802.1ad, switches used the EtherTypes 0x9100 to 0x9300 for
-//! the outer tag; as they are outer tags too, `8021q` is the customer's tag under all of them.
+//! Laid out like the customer tag. Before 802.1ad, switches used the EtherTypes 0x9100 to 0x9300
+//! for the outer tag; as they are outer tags too, `8021q` is the customer's tag under all of them.
 
 use super::vlan;
 use crate::dissect::{Binding, Definition};

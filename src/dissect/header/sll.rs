@@ -1,4 +1,5 @@
-//! Linux cooked capture: the header that libpcap makes for devices without a usable one of their own.
+//! Linux cooked capture: the header that libpcap makes for devices without a usable one of their
+//! own.
 //!
 //! ```text
 //! | packet type (2) | device type (2) | address length (2) | address (8) | protocol (2) |
@@ -74,7 +75,10 @@ mod tests {
         let mut bytes = ARP.to_vec();
         bytes[14..].copy_from_slice(&[0, 4]);
         bytes.extend([0x42, 0x42, 3, 0, 0, 0, 0]);
-        assert_eq!(Walked::new(LinkType::LINUX_SLL, &bytes).path(), "sll.llc.stp");
+        assert_eq!(
+            Walked::new(LinkType::LINUX_SLL, &bytes).path(),
+            "sll.llc.stp"
+        );
         bytes[2..4].copy_from_slice(&[0x03, 0x38]);
         assert_eq!(read(Protocol::Sll, &bytes), (Ok(Next::Payload), 16));
     }

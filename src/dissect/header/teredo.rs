@@ -51,11 +51,9 @@ fn skip_indications(cursor: &mut Cursor<'_>) -> Result<(), Stop> {
 /// length says nothing: some clients append trailers.
 fn is_ipv6(cursor: &Cursor<'_>) -> bool {
     let mut cursor = *cursor;
-    let (Ok([first, ..]), Ok(source), Ok(target)) = (
-        cursor.take::<8>(),
-        cursor.take::<16>(),
-        cursor.take::<16>(),
-    ) else {
+    let (Ok([first, ..]), Ok(source), Ok(target)) =
+        (cursor.take::<8>(), cursor.take::<16>(), cursor.take::<16>())
+    else {
         return false;
     };
     let is_teredo = |address: &[u8; 16]| {

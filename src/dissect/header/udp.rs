@@ -31,7 +31,8 @@ fn dissect(cursor: &mut Cursor<'_>, facts: &mut Facts) -> Result<Next, Stop> {
     facts.source_port = u16::from_be_bytes([s0, s1]);
     facts.destination_port = u16::from_be_bytes([d0, d1]);
     let length = usize::from(u16::from_be_bytes([l0, l1]));
-    // A length of 0 means "all the rest" for jumbograms (RFC 2675); then the IP length decides alone.
+    // A length of 0 means "all the rest" for jumbograms (RFC 2675); then the IP length decides
+    // alone.
     if length >= HEADER_LENGTH {
         cursor.limit(length.saturating_sub(HEADER_LENGTH));
     } else if length != 0 {

@@ -4,9 +4,10 @@
 //! | TPID (2) || priority (3 bits) | drop eligible (1) | VLAN id (12) | EtherType or length (2) |
 //! ```
 //!
-//! The tag protocol identifier (TPID) is what the header before it read as its EtherType, so the layer
-//! of a tag starts behind it, at the tag control information. `tpid` therefore reads the two bytes
-//! before the layer, and is absent where another header stands there (a GRE key, a Geneve option).
+//! The tag protocol identifier (TPID) is what the header before it read as its EtherType, so the
+//! layer of a tag starts behind it, at the tag control information. `tpid` therefore reads the two
+//! bytes before the layer, and is absent where another header stands there (a GRE key, a Geneve
+//! option).
 
 use super::ethernet::type_or_length;
 use crate::dissect::attribute::{Attribute, Type, Value, View, bits_at};
@@ -69,9 +70,15 @@ mod tests {
 
     #[test]
     fn tags_nest_and_the_outermost_names_the_vlan() {
-        assert_eq!(Walked::new(LinkType::ETHERNET, DOUBLE).path(), "ethernet.8021ad.8021q");
+        assert_eq!(
+            Walked::new(LinkType::ETHERNET, DOUBLE).path(),
+            "ethernet.8021ad.8021q"
+        );
         assert_eq!(Walked::new(LinkType::ETHERNET, DOUBLE).facts.vlan, 100);
-        assert_eq!(Walked::new(LinkType::ETHERNET, &DOUBLE[..14]).facts.vlan, Facts::NO_VLAN);
+        assert_eq!(
+            Walked::new(LinkType::ETHERNET, &DOUBLE[..14]).facts.vlan,
+            Facts::NO_VLAN
+        );
         let frame = Walked::new(LinkType::ETHERNET, DOUBLE);
         let value = |name| frame.number(name);
         assert_eq!(value("8021ad.tpid"), Some(0x88a8));

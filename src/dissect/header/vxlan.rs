@@ -1,4 +1,5 @@
-//! Virtual extensible LAN (RFC 7348, 5) and its generic protocol extension (draft-ietf-nvo3-vxlan-gpe).
+//! Virtual extensible LAN (RFC 7348, 5) and its generic protocol extension
+//! (draft-ietf-nvo3-vxlan-gpe).
 //!
 //! ```text
 //! | flags (1) | reserved (2) | next protocol: with P, else reserved (1) |
@@ -42,8 +43,8 @@ const RESERVED: u8 = 0x70;
 
 fn dissect(cursor: &mut Cursor<'_>, facts: &mut Facts) -> Result<Next, Stop> {
     let [flags, _, _, next, _, _, _, reserved] = *cursor.take::<8>()?;
-    // Any client may have one of these ports by chance, so what is not VXLAN must not be taken for it.
-    // But receivers ignore reserved bits: they may not hide a frame that is there.
+    // Any client may have one of these ports by chance, so what is not VXLAN must not be taken for
+    // it. But receivers ignore reserved bits: they may not hide a frame that is there.
     let is_clean = flags & RESERVED == 0 && reserved == 0;
     if flags & INSTANCE == 0 || !(is_clean || is_plausible(cursor)) {
         return Ok(Next::Mismatch);

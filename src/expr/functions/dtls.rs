@@ -23,7 +23,8 @@ const ALLOW_VARIABLE: &str = "MMT_SEC_DTLS_CIPHER_ALLOWLIST";
 /// DTLS counts versions downwards: 1.3 and 1.2 (RFC 9147, 5.3).
 const STRONG_VERSIONS: [i128; 2] = [0xfefc, 0xfefd];
 
-/// Used when the environment names none: ephemeral keys and authenticated encryption (RFC 9325, 4.2).
+/// Used when the environment names none: ephemeral keys and authenticated encryption (RFC 9325,
+/// 4.2).
 const RECOMMENDED: [u16; 9] = [
     0xc02b, 0xc02c, 0xc02f, 0xc030, 0xcca8, 0xcca9, 0x1301, 0x1302, 0x1303,
 ];
@@ -32,8 +33,8 @@ static ALLOWED: LazyLock<Vec<u16>> = LazyLock::new(|| {
     std::env::var(ALLOW_VARIABLE).map_or_else(|_| RECOMMENDED.to_vec(), |text| allow_list(&text))
 });
 
-/// Numbers in decimal or with `0x`, between commas, semicolons or blanks. Others are left out, so that
-/// a mistake reports too much rather than too little.
+/// Numbers in decimal or with `0x`, between commas, semicolons or blanks. Others are left out, so
+/// that a mistake reports too much rather than too little.
 fn allow_list(text: &str) -> Vec<u16> {
     let words = text.split(|c: char| c == ',' || c == ';' || c.is_whitespace());
     let number = |word: &str| match word.strip_prefix("0x") {

@@ -1,10 +1,10 @@
 //! Log4Shell (CVE-2021-44228): `${jndi:ldap://...}` in text that a Java program may log, however
 //! obfuscated with nested lookups.
 //!
-//! The text is read once, from left to right: percent-decoded, lower-cased, blanks removed. A buffer
-//! holds what was read since the outermost `${` that is still open; when a `}` closes one of the
-//! lookups that stand for text (`${lower:x}`, `${::-x}`, `${env:NAME:-x}`), that text replaces it. So
-//! nested lookups resolve from the inside out, as log4j does it, in linear time.
+//! The text is read once, from left to right: percent-decoded, lower-cased, blanks removed. A
+//! buffer holds what was read since the outermost `${` that is still open; when a `}` closes one of
+//! the lookups that stand for text (`${lower:x}`, `${::-x}`, `${env:NAME:-x}`), that text replaces
+//! it. So nested lookups resolve from the inside out, as log4j does it, in linear time.
 
 use super::{Argument, Function, Parameter, argument, pure};
 use crate::expr::Mode;
@@ -148,8 +148,8 @@ fn replacement(body: &[u8]) -> Option<usize> {
             return Some(text.len());
         }
     }
-    // The value of a variable, or what stands behind `:-` when there is none; that is what an attacker
-    // who does not know the variables relies on.
+    // The value of a variable, or what stands behind `:-` when there is none; that is what an
+    // attacker who does not know the variables relies on.
     let default = memmem::find(body, b":-")?;
     body.len().checked_sub(default.checked_add(2)?)
 }

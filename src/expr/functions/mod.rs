@@ -1,8 +1,8 @@
 //! Functions that expressions can call.
 //!
-//! Each is one entry of [`FUNCTIONS`]: listings, checks and error messages come from there. The `em_`
-//! ones replace the C code that published rule files carry; what they do in compat mode is what that
-//! code did (mmt-functions.md), which is not always what its name says.
+//! Each is one entry of [`FUNCTIONS`]: listings, checks and error messages come from there. The
+//! `em_` ones replace the C code that published rule files carry; what they do in compat mode is
+//! what that code did, which is not always what its name says.
 
 pub mod lists;
 
@@ -42,8 +42,8 @@ pub struct Function {
 pub enum Body {
     /// From the arguments alone.
     Pure(fn(&[Argument<'_>], Mode) -> i64),
-    /// From the arguments and from earlier calls: each call site has a [`State`] of its own, and all
-    /// its calls must be made in the order of time, by one worker.
+    /// From the arguments and from earlier calls: each call site has a [`State`] of its own, and
+    /// all its calls must be made in the order of time, by one worker.
     Stateful(fn(&mut State, &[Argument<'_>], Mode) -> i64),
 }
 

@@ -123,7 +123,8 @@ fn read_v6(frame: &[u8], ip_offset: usize) -> Result<Fragment<'_>, Unusable> {
     let end = cursor.offset() + usize::from(u16::from_be_bytes([l0, l1]));
     let mut next = first_next;
     let mut field = ip_offset + 6;
-    // Only these may stand before the fragment header (RFC 8200, 4.1); each is at least 8 bytes long.
+    // Only these may stand before the fragment header (RFC 8200, 4.1); each is at least 8 bytes
+    // long.
     while matches!(next, 0 | 43 | 60) {
         field = cursor.offset();
         let [following, length, ..] = *cursor.peek::<8>()?;

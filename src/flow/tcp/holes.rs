@@ -2,8 +2,8 @@
 
 use arrayvec::ArrayVec;
 
-/// Holes in the sequence space of one direction that are watched. The next one displaces the oldest,
-/// whose bytes then count as missed.
+/// Holes in the sequence space of one direction that are watched. The next one displaces the
+/// oldest, whose bytes then count as missed.
 const HOLES_MAX: usize = 4;
 
 /// Bytes that were not seen: from a sequence number, so many.
@@ -39,8 +39,8 @@ impl Holes {
         self.0.clear();
     }
 
-    /// Take `length` bytes from `start` out of all holes. Returns how many were in one, and how many
-    /// are in a piece of a hole for which there is no place.
+    /// Take `length` bytes from `start` out of all holes. Returns how many were in one, and how
+    /// many are in a piece of a hole for which there is no place.
     pub(super) fn fill(&mut self, start: u32, length: u32) -> (u32, u32) {
         let (mut filled, mut lost) = (0_u32, 0_u32);
         for hole in std::mem::take(&mut self.0) {

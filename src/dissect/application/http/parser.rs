@@ -48,8 +48,8 @@ enum Line {
     Text,
 }
 
-/// Requests whose response has not been seen, oldest first: two bits each say what matters for the body
-/// of the response. Those beyond 32 count as ordinary.
+/// Requests whose response has not been seen, oldest first: two bits each say what matters for the
+/// body of the response. Those beyond 32 count as ordinary.
 #[derive(Debug, Clone, Copy, Default)]
 pub(crate) struct Methods {
     bits: u64,
@@ -179,8 +179,9 @@ impl Parser {
         self.state == State::Resync
     }
 
-    /// The header block is complete: work out the body. Returns the kind of the message, and whether
-    /// both directions carry another protocol behind it; `None` when it is not HTTP after all.
+    /// The header block is complete: work out the body. Returns the kind of the message, and
+    /// whether both directions carry another protocol behind it; `None` when it is not HTTP after
+    /// all.
     pub(crate) fn head_done(&mut self, head: &[u8], methods: &mut Methods) -> Option<(u8, bool)> {
         match judge_start(head) {
             StartLine::Yes => {}

@@ -1,4 +1,5 @@
-//! What one followed flow says: takes the bytes in order of both directions and cuts them into messages.
+//! What one followed flow says: takes the bytes in order of both directions and cuts them into
+//! messages.
 
 use super::super::detect::{self, Application, Sample, Verdict};
 use super::super::{ftp, http};
