@@ -1,0 +1,299 @@
+//! Documents say what the program does: lists are generated from it, samples are its output, links
+//! lead somewhere.
+//!
+//! With `WIRELYNX_BLESS` set, generated lists are written instead of compared.
+
+#![allow(
+    clippy::unwrap_used,
+    reason = "this file is a test throughout, and may stop at the first surprise"
+)]
+
+use serde_json::Value;
+use std::collections::BTreeMap;
+use std::fmt::Write;
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use wirelynx::metrics::{Counters, Port, Snapshot, prometheus};
+
+const BEGIN: &str = "<!-- generated -->\n";
+const END: &str = "<!-- end -->\n";
+
+fn root() -> &'static Path {
+    Path::new(env!("CARGO_MANIFEST_DIR"))
+}
+
+fn read(name: &str) -> String {
+    fs::read_to_string(root().join(name)).unwrap()
+}
+
+/// The generated part of a document must be `expected`.
+fn check_generated(name: &str, expected: &str) {
+    let text = read(name);
+    let (before, rest) = text.split_once(BEGIN).unwrap();
+    let (found, after) = rest.split_once(END).unwrap();
+    if std::env::var_os("WIRELYNX_BLESS").is_some() {
+        let text = format!("{before}{BEGIN}{expected}{END}{after}");
+        fs::write(root().join(name), text).unwrap();
+    } else {
+        assert!(
+            found == expected,
+            "{name} is out of date: run with WIRELYNX_BLESS=1\n{expected}"
+        );
+    }
+}
+
+/// One of everything, so that every metric has a sample.
+fn snapshot() -> Snapshot {
+    let mut worker = Counters::default();
+    for counts in [
+        &mut worker.rules.matches,
+        &mut worker.rules.alerts,
+        &mut worker.rules.evicted,
+    ] {
+        counts.push(0);
+    }
+    Snapshot {
+        workers: vec![worker],
+        ports: vec![Port {
+            name: "p".to_owned(),
+            ..Port::default()
+        }],
+        rules: vec!["1".to_owned()],
+        ..Snapshot::default()
+    }
+}
+
+/// Of one metric: type, help, values by label.
+type Metric = (String, String, BTreeMap<String, Vec<String>>);
+
+/// Metrics by name, from Prometheus text.
+fn metrics(text: &str) -> BTreeMap<String, Metric> {
+    let mut metrics: BTreeMap<String, Metric> = BTreeMap::new();
+    for line in text.lines() {
+        if let Some((name, help)) = line.strip_prefix("# HELP ").and_then(|l| l.split_once(' ')) {
+            metrics.entry(name.to_owned()).or_default().1 = help.to_owned();
+        } else if let Some((name, kind)) =
+            line.strip_prefix("# TYPE ").and_then(|l| l.split_once(' '))
+        {
+            metrics.entry(name.to_owned()).or_default().0 = kind.to_owned();
+        } else if let Some((name, rest)) = line.split_once('{') {
+            let (labels, _) = rest.split_once('}').unwrap();
+            for label in labels.split(',') {
+                let (label, value) = label.split_once('=').unwrap();
+                let values = &mut metrics.get_mut(name).unwrap().2;
+                let values = values.entry(label.to_owned()).or_default();
+                values.push(value.trim_matches('"').to_owned());
+            }
+        }
+    }
+    metrics
+}
+
+#[test]
+fn every_metric_is_documented() {
+    let text = prometheus::render(&snapshot()).unwrap();
+    let mut table = String::from("| metric | type | meaning |\n|---|---|---|\n");
+    for (name, (kind, help, labels)) in metrics(&text) {
+        assert!(name.starts_with("wirelynx_"), "{name}");
+        assert!(!help.is_empty() && !help.ends_with('.'), "{name}: {help}");
+        assert_eq!(kind == "counter", name.ends_with("_total"), "{name}");
+        write!(table, "| `{name}` | {kind} | {help}").unwrap();
+        for (label, values) in labels {
+            match label.as_str() {
+                "reason" | "event" => {
+                    write!(table, ". `{label}`: {}", values.join(", ")).unwrap();
+                }
+                _ => write!(table, ". By `{label}`").unwrap(),
+            }
+        }
+        table.push_str(" |\n");
+    }
+    check_generated("docs/metrics.md", &table);
+    for document in ["docs/operations.md", "docs/outputs.md"] {
+        for word in words(&read(document)).filter(|word| word.starts_with("wirelynx_")) {
+            let name = word.trim_end_matches('_');
+            assert!(table.contains(&format!("`{name}`")), "{document}: {name}");
+        }
+    }
+}
+
+fn words(text: &str) -> impl Iterator<Item = &str> {
+    text.split(|c: char| !c.is_ascii_alphanumeric() && c != '_')
+}
+
+fn wirelynx(arguments: &[&str]) -> String {
+    run(env!("CARGO_BIN_EXE_wirelynx"), arguments)
+}
+
+fn run(program: &str, arguments: &[&str]) -> String {
+    let output = Command::new(program)
+        .args(arguments)
+        .current_dir(root())
+        .output()
+        .unwrap();
+    let errors = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success(), "{arguments:?}: {errors}");
+    String::from_utf8(output.stdout).unwrap() + &errors
+}
+
+#[test]
+fn every_protocol_is_documented() {
+    let list = wirelynx(&["protocols"]);
+    check_generated("docs/protocols.md", &format!("```text\n{list}```\n"));
+}
+
+/// Blocks of a document between fences of this kind.
+fn blocks<'t>(text: &'t str, kind: &str) -> Vec<&'t str> {
+    let fence = format!("```{kind}\n");
+    let pieces = text.split(fence.as_str()).skip(1);
+    pieces
+        .map(|piece| piece.split("```").next().unwrap())
+        .collect()
+}
+
+/// Samples in documents are what the program makes of the demonstration.
+#[test]
+fn samples_are_real() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = |name: &str| folder.path().join(name).display().to_string();
+    let (capture, flows) = (file("demo.pcap"), file("flows.jsonl"));
+    let scenario = "bench/scenarios/demo.scenario";
+    let generator = env!("CARGO_BIN_EXE_wirelynx-traffic");
+    let generated = run(generator, &["generate", scenario, "-o", &capture]);
+
+    let read_demo = ["read", &capture, "--rules", "rules", "--flows", &flows];
+    let alerts = wirelynx(&read_demo);
+    let lines = alerts + &fs::read_to_string(&flows).unwrap();
+    let events: Vec<Value> = lines
+        .lines()
+        .map(|line| serde_json::from_str(line).unwrap())
+        .collect();
+    let outputs = read("docs/outputs.md");
+    let samples = blocks(&outputs, "json");
+    assert_eq!(samples.len(), 2, "an alert and a flow record");
+    for sample in samples {
+        let sample: Value = serde_json::from_str(sample).unwrap();
+        let kind = &sample["event_type"];
+        let shown = serde_json::to_string_pretty(&sample).unwrap();
+        assert!(
+            events.contains(&sample),
+            "no such {kind} any more:\n{shown}"
+        );
+    }
+    let csv = [&read_demo[..4], &["--alert-format", "mmt-csv"]].concat();
+    let csv = wirelynx(&csv);
+    assert!(csv.contains(blocks(&outputs, "text")[0]));
+
+    let mut counts: BTreeMap<&str, usize> = BTreeMap::new();
+    for event in events.iter().filter(|event| event["alert"].is_object()) {
+        *counts
+            .entry(event["alert"]["description"].as_str().unwrap())
+            .or_default() += 1;
+    }
+    let mut expected = generated.replace(&capture, "demo.pcap");
+    let readme = read("README.md");
+    let console = blocks(&readme, "console");
+    for (description, count) in counts {
+        writeln!(expected, "{count:>7} {description}").unwrap();
+    }
+    let answers = console[0].lines().filter(|line| !line.starts_with('$'));
+    let answers: Vec<&str> = answers.collect();
+    assert_eq!(answers.join("\n"), expected.trim_end(), "README.md");
+
+    let stats = [&read_demo[..4], &["--alerts", "/dev/null", "--stats"]].concat();
+    let stats = wirelynx(&stats);
+    let operations = read("docs/operations.md");
+    assert_eq!(
+        blocks(&operations, "text")[0],
+        stats,
+        "docs/operations.md: the account"
+    );
+}
+
+/// Every Markdown document of the repository.
+fn documents() -> Vec<PathBuf> {
+    let mut files = vec![root().join("README.md"), root().join("CHANGELOG.md")];
+    for folder in ["bench", "docs", "hugepages", "rules", "rules/lists"] {
+        for entry in fs::read_dir(root().join(folder)).unwrap() {
+            let path = entry.unwrap().path();
+            if path.extension().is_some_and(|extension| extension == "md") {
+                files.push(path);
+            }
+        }
+    }
+    files
+}
+
+#[test]
+fn links_lead_somewhere() {
+    for document in documents() {
+        let text = fs::read_to_string(&document).unwrap();
+        for link in text.split("](").skip(1) {
+            let link = link.split(')').next().unwrap();
+            let (path, anchor) = link.split_once('#').unwrap_or((link, ""));
+            if path.contains("://") {
+                continue;
+            }
+            let target = document.parent().unwrap().join(path);
+            let place = format!("{}: {link}", document.display());
+            assert!(path.is_empty() || target.exists(), "{place}");
+            if !anchor.is_empty() {
+                let target = if path.is_empty() { &document } else { &target };
+                let text = fs::read_to_string(target).unwrap().to_lowercase();
+                let heading = format!("# {}\n", anchor.replace('-', " "));
+                assert!(text.contains(&heading), "{place}: no such heading");
+            }
+        }
+    }
+}
+
+/// Files that code, scripts and documents mention are there.
+#[test]
+fn files_that_are_mentioned_exist() {
+    let mut files = documents();
+    for folder in ["src", "ffi/src", "bench", "tests", "scripts", ".ci"] {
+        collect(&root().join(folder), &mut files);
+    }
+    let mut missing = Vec::new();
+    for file in files {
+        let Ok(text) = fs::read_to_string(&file) else {
+            continue;
+        };
+        let is_part = |c: char| c.is_ascii_alphanumeric() || matches!(c, '_' | '-' | '.' | '/');
+        for word in text.split(|c: char| !is_part(c)) {
+            let word = word.trim_end_matches('.');
+            let of_repository = [
+                "docs/",
+                "src/",
+                "scripts/",
+                "rules/",
+                "hugepages/",
+                "bench/",
+            ]
+            .iter()
+            .any(|folder| word.starts_with(folder));
+            let is_document = word.len() > 3 && word.ends_with(".md");
+            if !is_document && !of_repository {
+                continue;
+            }
+            let beside = file.parent().unwrap().join(word);
+            let places = [root().join(word), root().join("docs").join(word), beside];
+            if !places.iter().any(|place| place.exists()) {
+                missing.push(format!("{}: {word}", file.display()));
+            }
+        }
+    }
+    assert!(missing.is_empty(), "{}", missing.join("\n"));
+}
+
+fn collect(path: &Path, files: &mut Vec<PathBuf>) {
+    for entry in fs::read_dir(path).unwrap() {
+        let path = entry.unwrap().path();
+        if path.is_dir() {
+            collect(&path, files);
+        } else {
+            files.push(path);
+        }
+    }
+}
