@@ -8,6 +8,7 @@ pub mod read;
 pub mod rules;
 pub mod run;
 
+use std::io::IsTerminal as _;
 use std::process::ExitCode;
 
 /// Version, revision, and whether live capture is built in.
@@ -61,7 +62,6 @@ impl From<crate::capture::Error> for Failure {
 
 /// Send log lines to standard error; `WIRELYNX_LOG` sets what is shown (`info`, `debug`, ...).
 pub fn start_logging() {
-    use std::io::IsTerminal;
     let filter = tracing_subscriber::EnvFilter::try_from_env("WIRELYNX_LOG")
         .unwrap_or_else(|_| tracing_subscriber::EnvFilter::new("info"));
     tracing_subscriber::fmt()
