@@ -141,7 +141,6 @@ fn write_all(sinks: Sinks, receiver: &Receiver<Event>) -> io::Result<()> {
             Event::Flow(record) => {
                 if let Some(sink) = &mut flows {
                     flow::write_json(sink, record, COMMUNITY_ID_SEED)?;
-                    sink.write_all(b"\n")?;
                 }
             }
         }
