@@ -1,6 +1,6 @@
-//! No input breaks the data path: every published capture, cut at every byte and broken at random, goes
-//! through all stages with all published rules, and every packet, flow and alert is accounted for. And
-//! what comes out does not depend on how packets are grouped into bursts.
+//! No input breaks the data path: every published capture, cut at every byte and broken at random,
+//! goes through all stages with all published rules, and every packet, flow and alert is accounted
+//! for. And what comes out does not depend on how packets are grouped into bursts.
 #![allow(
     clippy::unwrap_used,
     clippy::print_stdout,
@@ -519,7 +519,8 @@ fn frames(file: &Published) -> Vec<(Vec<u8>, Frame<'static>)> {
     }
 }
 
-/// Results of the same packets in bursts of different sizes must be the same; packets, alerts, flows.
+/// Results of the same packets in bursts of different sizes must be the same; packets, alerts,
+/// flows.
 fn compare_bursts(
     name: &str,
     owned: &[(Vec<u8>, Frame<'static>)],
