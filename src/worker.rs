@@ -18,10 +18,8 @@ use crate::rules::guards::Filter;
 use crate::rules::joins::Limits;
 use crate::rules::{Engine, RuleSet};
 use std::cell::Cell;
+use std::ops::Range;
 use std::sync::Arc;
-
-/// How often, in event time, idle flows and datagrams are looked for.
-const EXPIRY_INTERVAL_NS: u64 = 1_000_000_000;
 
 /// Bounds and time-outs of one worker.
 #[derive(Debug, Clone, Default)]
@@ -94,8 +92,6 @@ struct Stages {
     counts_totals: bool,
     http_compat: bool,
     counters: Counters,
-    now: Timestamp,
-    expiry_due: Timestamp,
 }
 
 impl Worker {
@@ -120,8 +116,6 @@ impl Worker {
                 counts_totals: settings.totals || rules.extraction.uses_totals(),
                 http_compat: settings.http_compat,
                 counters: Counters::default(),
-                now: Timestamp::default(),
-                expiry_due: Timestamp::default(),
                 rules,
             },
         }
@@ -139,16 +133,21 @@ impl Worker {
         let facts = stages.headers(&mut frames, facts, filter.as_deref());
         if *scope >= Scope::Flows {
             let frames = defragment(fragments, frames, facts);
-            stages.track(&frames, facts, sink);
-            if *scope >= Scope::Applications {
-                stages.parse(&frames, facts);
-            }
-            if *scope >= Scope::Rules {
-                stages.evaluate(&frames, facts, sink);
+            stages.flows.observe(&frames, facts);
+            let mut packets = 0..0;
+            while packets.end < frames.len() {
+                // All that are left, as a rule: only before a flow ends, its packets go first.
+                packets = stages.track(packets.end, facts, sink);
+                if *scope >= Scope::Applications {
+                    stages.parse(packets.clone(), &frames, facts);
+                }
+                if *scope >= Scope::Rules {
+                    stages.evaluate(packets.clone(), &frames, facts, sink);
+                }
             }
         }
         fragments.release();
-        stages.finish_burst(facts.len(), sink);
+        stages.finish_burst(facts.len());
     }
 
     /// Nothing arrives, and time goes on: deadlines pass, idle flows end.
@@ -158,7 +157,10 @@ impl Worker {
         let mut emit = |alert| sink.event(Event::Alert(alert));
         stages.engine.advance(&stages.rules, now, &mut emit);
         self.fragments.expire(now);
-        stages.finish_burst(0, sink);
+        let applications = &mut stages.applications;
+        stages
+            .flows
+            .expire(now, &mut |record| end_flow(applications, record, sink));
     }
 
     /// The input has ended: deadlines pass, flows end.
@@ -185,10 +187,32 @@ impl Worker {
         counters
     }
 
+    /// Flows, followed streams, blocks of waiting segments and blocks of partial messages now in use:
+    /// none after [`Worker::finish`].
+    pub fn in_use(&self) -> [u64; 4] {
+        let (streams, waiting, partial) = self.stages.applications.used();
+        let streams = u64::try_from(streams).unwrap_or(u64::MAX);
+        [
+            self.stages.flows.counters().active,
+            streams,
+            waiting.into(),
+            partial.into(),
+        ]
+    }
+
     /// Latest packet time: the watermark of this worker.
     pub fn now(&self) -> Timestamp {
-        self.stages.now
+        self.stages.counters.latest
     }
+}
+
+/// Read one byte of each frame before any is looked at: the loads do not depend on one another, so the
+/// processor waits for memory once and not once a frame.
+fn fetch(frames: &Burst<'_>) {
+    let bytes = frames
+        .iter()
+        .map(|frame| frame.data.first().copied().unwrap_or(0));
+    std::hint::black_box(bytes.fold(0, |all, byte| all ^ byte));
 }
 
 /// Add fragments to their datagrams; a frame that completes one is replaced by the whole datagram.
@@ -235,6 +259,7 @@ impl Stages {
         filter: Option<&Filter>,
     ) -> &'f mut [Facts] {
         let mut unknown = false;
+        fetch(frames);
         for (frame, facts) in frames.iter().zip(facts.iter_mut()) {
             facts.reset();
             dissect::headers(frame, facts);
@@ -285,18 +310,18 @@ impl Stages {
         frames.truncate(kept);
     }
 
-    /// Find or create the flow of every packet.
-    fn track(&mut self, frames: &[Frame<'_>], facts: &mut [Facts], sink: &mut impl Sink) {
+    /// Find or create the flows of the packets from number `from` on. Returns those that have theirs
+    /// now: all, or those before the next flow that ends.
+    fn track(&mut self, from: usize, facts: &mut [Facts], sink: &mut impl Sink) -> Range<usize> {
         let applications = &mut self.applications;
-        self.flows.track(frames, facts, &mut |record| {
-            end_flow(applications, record, sink)
-        });
+        let ended = &mut |record: &FlowRecord| end_flow(applications, record, sink);
+        from..self.flows.advance(from, facts, ended).max(from + 1)
     }
 
     /// Put streams in order and read application messages.
-    fn parse(&mut self, frames: &[Frame<'_>], facts: &mut [Facts]) {
-        for (index, (frame, facts)) in frames.iter().zip(facts.iter_mut()).enumerate() {
-            // The place of a flow that ended in this very burst may belong to another one by now.
+    fn parse(&mut self, packets: Range<usize>, frames: &[Frame<'_>], facts: &mut [Facts]) {
+        let burst = frames.iter().zip(facts).enumerate();
+        for (index, (frame, facts)) in burst.take(packets.end).skip(packets.start) {
             let flow = self.flows.flow_mut(facts.flow.index);
             if let Some(flow) = flow.filter(|flow| facts.flow.id != 0 && flow.id == facts.flow.id) {
                 self.applications
@@ -306,7 +331,13 @@ impl Stages {
     }
 
     /// Evaluate the rules on every packet, and again on each further message that it completes.
-    fn evaluate(&mut self, frames: &[Frame<'_>], facts: &[Facts], sink: &mut impl Sink) {
+    fn evaluate(
+        &mut self,
+        packets: Range<usize>,
+        frames: &[Frame<'_>],
+        facts: &[Facts],
+        sink: &mut impl Sink,
+    ) {
         let Self {
             rules,
             engine,
@@ -318,7 +349,8 @@ impl Stages {
         } = self;
         let mut slots = renew(std::mem::take(values));
         slots.resize(rules.extraction.len(), Value::Number(0));
-        for (index, (frame, facts)) in frames.iter().zip(facts).enumerate() {
+        let burst = frames.iter().zip(facts).enumerate();
+        for (index, (frame, facts)) in burst.take(packets.end).skip(packets.start) {
             if self.counts_totals {
                 count_totals(totals, frame, facts);
             }
@@ -348,17 +380,10 @@ impl Stages {
         *values = renew(slots);
     }
 
-    /// Account for the burst; once a second of event time, end what has been idle.
-    fn finish_burst(&mut self, passed: usize, sink: &mut impl Sink) {
+    /// Account for the burst.
+    fn finish_burst(&mut self, passed: usize) {
         self.applications.end_burst();
         self.counters.passed += u64::try_from(passed).unwrap_or(0);
-        self.now = self.now.max(self.counters.latest);
-        if self.now >= self.expiry_due {
-            self.expiry_due = Timestamp::from_nanos(self.now.nanos() + EXPIRY_INTERVAL_NS);
-            let applications = &mut self.applications;
-            self.flows
-                .expire(self.now, &mut |record| end_flow(applications, record, sink));
-        }
     }
 }
 

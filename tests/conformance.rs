@@ -3,6 +3,10 @@
 //!
 //! Compat mode: the same lines in the same order, from column 5 on, white space aside. Standard
 //! mode: the same set of alerts, except for the differences that docs/rules.md lists.
+#![allow(
+    clippy::unwrap_used,
+    reason = "a test may stop at the first surprise, in its helpers too"
+)]
 
 mod common;
 
@@ -137,7 +141,7 @@ fn compat_mode_equals_the_published_alerts() {
         let found = alerts(&trace, &rules, Mode::Compat);
         if found != lines {
             let first = found.iter().zip(&lines).position(|(a, b)| a != b);
-            let place = first.unwrap_or(found.len().min(lines.len()));
+            let place = first.unwrap_or_else(|| found.len().min(lines.len()));
             let at = |all: &[String]| all.get(place).cloned().unwrap_or_default();
             let (got, wanted) = (at(&found), at(&lines));
             let counts = (found.len(), lines.len());

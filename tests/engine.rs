@@ -1,4 +1,8 @@
 //! Rules on hand-made packets: the worked examples and corner cases of the reference.
+#![allow(
+    clippy::unwrap_used,
+    reason = "a test may stop at the first surprise, in its helpers too"
+)]
 
 mod common;
 

@@ -9,8 +9,9 @@ use std::fs::File;
 use std::io::{self, BufWriter, Read, Write};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
-use traffic::pcap;
 use traffic::replicate::{CONCURRENT_MAX, FLOWS_MAX, Mix, Plan, load, replicate};
+use wirelynx::capture::writer::PcapWriter;
+use wirelynx::packet::{Frame, LinkType, Timestamp};
 
 /// Traffic for tests, demonstrations and benchmarks of Wirelynx.
 #[derive(Debug, Parser)]
@@ -154,12 +155,19 @@ fn generate(scenario: &Path, output: &Path, seed: u64) -> Result<String, Failure
 fn write_replica(captures: &[PathBuf], output: &Path, plan: &Plan) -> Result<String, Failure> {
     let templates = load(captures, plan.mix).map_err(|e| Failure::Running(e.to_string()))?;
     let file = BufWriter::with_capacity(1 << 20, File::create(output).map_err(at(output))?);
-    let mut writer = pcap::Writer::new(file).map_err(at(output))?;
+    let mut writer = PcapWriter::new(file, LinkType::ETHERNET).map_err(at(output))?;
     let summary = replicate(&templates, plan, &mut |time, data| {
-        writer.write(time, data, u32::try_from(data.len()).unwrap_or(u32::MAX))
+        writer.write(&Frame {
+            data,
+            wire_length: u32::try_from(data.len()).unwrap_or(u32::MAX),
+            timestamp: Timestamp::from_nanos(time),
+            link: LinkType::ETHERNET,
+            port: 0,
+            queue: 0,
+        })
     })
     .map_err(at(output))?;
-    writer.finish().map_err(at(output))?;
+    writer.flush().map_err(at(output))?;
     let mean = summary.bytes / summary.packets.max(1);
     Ok(format!(
         "{}: {} packets, {} flows, {} bytes, mean size {mean} bytes",

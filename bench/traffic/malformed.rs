@@ -2,7 +2,7 @@
 
 use super::packet::{
     ACK, ETHER_ARP, ETHERNET_LENGTH, PROTOCOL_TCP, PROTOCOL_UDP, Path, TcpFields, arp, ethernet,
-    fold, icmp, ip_frame, ip_packet, put, sum, tcp, udp,
+    fold, icmp, ip_frame, ip_packet, pseudo_sum, put, sum, tcp, udp,
 };
 use super::text::{Error, Segment};
 use super::world::{Frame, Sender, World};
@@ -29,9 +29,11 @@ enum Break {
     Cut(usize),
     /// Write the right checksum of an IPv4 header of 20 bytes, so that only the rest is wrong.
     Checksum,
+    /// The same for the TCP or UDP checksum, which is at this offset.
+    Transport(usize),
 }
 
-use Break::{Checksum, Cut, Put};
+use Break::{Checksum, Cut, Put, Transport};
 
 /// Every kind of fault by its name. IP starts at 14, what IPv4 carries at 34, IPv6's at 54.
 const FAULTS: &[(&str, Base, &[Break])] = &[
@@ -55,12 +57,20 @@ const FAULTS: &[(&str, Base, &[Break])] = &[
     ("udp-length-long", Base::Udp, &[Put(38, &[0x10, 0])]),
     ("udp-checksum", Base::Udp, &[Put(40, &[0xde, 0xad])]),
     ("udp-cut", Base::Udp, &[Cut(38)]),
-    ("tcp-offset-short", Base::Tcp, &[Put(46, &[0x40])]),
-    ("tcp-offset-long", Base::Tcp, &[Put(46, &[0xf0])]),
+    (
+        "tcp-offset-short",
+        Base::Tcp,
+        &[Put(46, &[0x40]), Transport(50)],
+    ),
+    (
+        "tcp-offset-long",
+        Base::Tcp,
+        &[Put(46, &[0xf0]), Transport(50)],
+    ),
     (
         "tcp-option-zero",
         Base::Tcp,
-        &[Put(46, &[0x60]), Put(54, &[2, 0])],
+        &[Put(46, &[0x60]), Put(54, &[2, 0]), Transport(50)],
     ),
     ("tcp-checksum", Base::Tcp, &[Put(50, &[0xde, 0xad])]),
     ("tcp-cut", Base::Tcp, &[Cut(44)]),
@@ -68,8 +78,16 @@ const FAULTS: &[(&str, Base, &[Break])] = &[
     ("icmp-cut", Base::Ping, &[Cut(38)]),
     ("gre-version", Base::Gre, &[Put(34, &[0, 5])]),
     ("gre-cut", Base::Gre, &[Cut(36)]),
-    ("dns-pointer-loop", Base::Dns, &[Put(54, &[0xc0, 12])]),
-    ("dns-counts", Base::Dns, &[Put(46, &[0xff; 8])]),
+    (
+        "dns-pointer-loop",
+        Base::Dns,
+        &[Put(54, &[0xc0, 12]), Transport(40)],
+    ),
+    (
+        "dns-counts",
+        Base::Dns,
+        &[Put(46, &[0xff; 8]), Transport(40)],
+    ),
     ("dns-cut", Base::Dns, &[Cut(50)]),
 ];
 
@@ -94,6 +112,14 @@ pub(crate) fn malformed(sender: &mut Sender<'_>, segment: &Segment) -> Result<()
                 let header = frame.get(ETHERNET_LENGTH..34).unwrap_or(&[]);
                 let checksum = fold(sum(header));
                 put(&mut frame, 24, &checksum.to_be_bytes());
+            }
+            Transport(place) => {
+                put(&mut frame, place, &[0, 0]);
+                let protocol = frame.get(23).copied().unwrap_or(0);
+                let segment = frame.get(34..).unwrap_or(&[]);
+                let pseudo = pseudo_sum(path.source, path.destination, protocol, segment.len());
+                let checksum = fold(pseudo + sum(segment));
+                put(&mut frame, place, &checksum.to_be_bytes());
             }
         }
     }

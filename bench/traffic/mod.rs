@@ -5,7 +5,6 @@ pub(crate) mod exchange;
 pub(crate) mod fragment;
 pub(crate) mod malformed;
 pub(crate) mod packet;
-pub(crate) mod pcap;
 pub(crate) mod random;
 pub(crate) mod replicate;
 pub(crate) mod scan;
@@ -16,6 +15,8 @@ pub(crate) mod tunnel;
 pub(crate) mod world;
 
 use std::io::{self, Write};
+use wirelynx::capture::writer::PcapWriter;
+use wirelynx::packet::LinkType;
 use world::{Frame, IP_OPTIONS, Modifier, Statement};
 
 const fn statement(
@@ -93,7 +94,7 @@ const fn modifier(
     name: &'static str,
     arguments: usize,
     options: &'static [&'static [&'static str]],
-    apply: fn(&mut world::World, &text::Segment, Vec<Frame>) -> Result<Vec<Frame>, text::Error>,
+    apply: world::Apply,
 ) -> Modifier {
     Modifier {
         name,
@@ -140,9 +141,9 @@ pub(crate) fn generate(text: &str, seed: u64) -> Result<Vec<Frame>, text::Error>
 /// # Errors
 /// What the writer says.
 pub(crate) fn write_capture(frames: &[Frame], out: impl Write) -> io::Result<()> {
-    let mut writer = pcap::Writer::new(out)?;
+    let mut writer = PcapWriter::new(out, LinkType::ETHERNET)?;
     for frame in frames {
-        writer.write(frame.time, &frame.data, frame.wire_length)?;
+        writer.write(&frame.view())?;
     }
-    writer.finish().map(|_| ())
+    writer.flush()
 }

@@ -2,12 +2,11 @@
 //! of its own, mixed in time. Memory is that of the patterns and of the flows under way.
 
 use super::packet::{fold, put, short_at, sum};
-use super::pcap;
 use super::random::{Random, mix};
 use super::template::{Packet, Template, Templates};
-use std::fs::File;
-use std::io::{self, BufReader};
+use std::io;
 use std::path::{Path, PathBuf};
+use wirelynx::capture::{Burst, Capture, Progress, file};
 
 /// Mean frame size that [`Mix::Imix480`] aims at.
 const MEAN_SIZE: u64 = 480;
@@ -92,10 +91,8 @@ pub(crate) fn load(captures: &[PathBuf], mix: Mix) -> io::Result<Vec<Template>> 
         }
         if !found {
             let frames = super::generate(FALLBACK, 1).map_err(io::Error::other)?;
-            templates.add(frames.into_iter().map(|frame| pcap::Record {
-                data: frame.data,
-                wire_length: frame.wire_length,
-            }));
+            templates.next_source();
+            frames.iter().for_each(|frame| templates.add(&frame.view()));
         }
     }
     for path in captures {
@@ -107,17 +104,23 @@ pub(crate) fn load(captures: &[PathBuf], mix: Mix) -> io::Result<Vec<Template>> 
     })
 }
 
-fn captures_folder() -> PathBuf {
+/// Folder of the captures that others published.
+pub(crate) fn captures_folder() -> PathBuf {
     let beside = || Path::new(env!("CARGO_MANIFEST_DIR")).join("../shared/captures");
     std::env::var_os("WIRELYNX_CAPTURES").map_or_else(beside, PathBuf::from)
 }
 
 fn read(path: &Path, templates: &mut Templates) -> io::Result<()> {
-    let named = |error: io::Error| io::Error::other(format!("{}: {error}", path.display()));
-    let file = BufReader::new(File::open(path).map_err(named)?);
-    let mut reader = pcap::Reader::new(file).map_err(named)?;
-    templates.add(std::iter::from_fn(|| reader.record()));
-    Ok(())
+    let name = path.to_string_lossy();
+    let mut capture = file::open(&name).map_err(io::Error::other)?;
+    templates.next_source();
+    loop {
+        let mut burst = Burst::new();
+        if capture.receive(&mut burst).map_err(io::Error::other)? == Progress::End {
+            return Ok(());
+        }
+        burst.iter().for_each(|frame| templates.add(frame));
+    }
 }
 
 /// A copy of a flow under way.

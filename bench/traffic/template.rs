@@ -4,9 +4,10 @@ use super::packet::{
     ETHER_IPV4, ETHER_IPV6, ETHERNET_LENGTH, FIN, PROTOCOL_TCP, PROTOCOL_UDP, SYN, fold,
     pseudo_sum, put, short, short_at, sum, word_at,
 };
-use super::pcap::Record;
 use std::collections::HashMap;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use wirelynx::dissect;
+use wirelynx::packet::{Facts, Frame, LinkType};
 
 /// Longest frame taken over: 1,500 bytes of IP behind a tagged Ethernet header. Longer ones come
 /// from network cards that cut and join segments, and are on no wire.
@@ -56,40 +57,46 @@ pub(crate) struct Templates {
 }
 
 impl Templates {
-    /// Take over the flows of one capture; the next one's are kept apart from them.
-    pub(crate) fn add(&mut self, records: impl Iterator<Item = Record>) {
+    /// Another capture begins: its flows are kept apart from those before.
+    pub(crate) const fn next_source(&mut self) {
         self.sources += 1;
-        for record in records {
-            let whole = usize::try_from(record.wire_length) == Ok(record.data.len());
-            if !whole || self.bytes > BYTES_MAX {
-                continue;
-            }
-            let Some((mut packet, from, to)) = parse(record.data) else {
-                continue;
-            };
-            let (low, high) = if from <= to { (from, to) } else { (to, from) };
-            let fresh = self.flows.len();
-            let key = (self.sources, packet.tcp, low, high);
-            let index = *self.keys.entry(key).or_insert(fresh);
-            if index == fresh {
-                self.flows.push(Template {
-                    packets: Vec::new(),
-                    ports: [from.1, to.1],
-                });
-                // The key's order cannot tell who came first when both ends are equal; such a
-                // packet (a LAND attack) then counts as sent by the first.
-            }
-            let Some(flow) = self.flows.get_mut(index) else {
-                continue;
-            };
-            packet.reply = match flow.packets.first() {
-                Some(first) => source(first) != from,
-                None => false,
-            };
-            if flow.packets.len() < PACKETS_MAX {
-                self.bytes += packet.data.len();
-                flow.packets.push(packet);
-            }
+    }
+
+    /// Take over a frame, where it is of a kind that can be copied.
+    pub(crate) fn add(&mut self, frame: &Frame<'_>) {
+        let whole = usize::try_from(frame.wire_length) == Ok(frame.data.len());
+        if !whole || frame.link != LinkType::ETHERNET || self.bytes > BYTES_MAX {
+            return;
+        }
+        let Some((mut packet, from, to)) = parse(frame.data.to_vec()) else {
+            return;
+        };
+        // The addresses inside a tunnel are not rewritten: all copies would be one flow there.
+        let mut facts = Facts::new();
+        dissect::headers(frame, &mut facts);
+        if usize::from(facts.ip_offset) != packet.ip {
+            return;
+        }
+        let (low, high) = if from <= to { (from, to) } else { (to, from) };
+        let fresh = self.flows.len();
+        let key = (self.sources, packet.tcp, low, high);
+        let index = *self.keys.entry(key).or_insert(fresh);
+        if index == fresh {
+            self.flows.push(Template {
+                packets: Vec::new(),
+                ports: [from.1, to.1],
+            });
+        }
+        let Some(flow) = self.flows.get_mut(index) else {
+            return;
+        };
+        packet.reply = flow
+            .packets
+            .first()
+            .is_some_and(|first| source(first) != from);
+        if flow.packets.len() < PACKETS_MAX {
+            self.bytes += packet.data.len();
+            flow.packets.push(packet);
         }
     }
 

@@ -48,18 +48,6 @@ fn ip_parts<'a>(segment: &Segment, frame: &'a Frame) -> Result<Parts<'a>, Error>
     )))
 }
 
-impl Frame {
-    /// The same frame with other bytes.
-    pub(crate) fn with(&self, data: Vec<u8>) -> Self {
-        Self {
-            time: self.time,
-            wire_length: u32::try_from(data.len()).unwrap_or(u32::MAX),
-            data,
-            reply: self.reply,
-        }
-    }
-}
-
 /// Put `tag` between the addresses and the EtherType.
 fn tagged(frame: &Frame, parts: &Parts<'_>, tag: &[u8], rest: &[u8]) -> Frame {
     frame.with([parts.addresses, tag, rest].concat())

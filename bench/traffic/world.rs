@@ -6,6 +6,7 @@ use super::text::{Error, SCENARIO_LENGTH_MAX, Segment, Word, segments};
 use super::{MODIFIERS, STATEMENTS};
 use std::collections::BTreeMap;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use wirelynx::packet::{LinkType, Timestamp};
 
 /// Frames of one scenario; more come from the replicator, which needs no memory for them.
 pub(crate) const FRAMES_MAX: usize = 1_000_000;
@@ -36,6 +37,30 @@ pub(crate) struct Frame {
     pub(crate) wire_length: u32,
     /// Sent by the second host of its statement, so tunnels run the other way.
     pub(crate) reply: bool,
+}
+
+impl Frame {
+    /// As the data path and the capture writer take it.
+    pub(crate) fn view(&self) -> wirelynx::packet::Frame<'_> {
+        wirelynx::packet::Frame {
+            data: &self.data,
+            wire_length: self.wire_length,
+            timestamp: Timestamp::from_nanos(self.time),
+            link: LinkType::ETHERNET,
+            port: 0,
+            queue: 0,
+        }
+    }
+
+    /// The same frame with other bytes.
+    pub(crate) fn with(&self, data: Vec<u8>) -> Self {
+        Self {
+            time: self.time,
+            wire_length: u32::try_from(data.len()).unwrap_or(u32::MAX),
+            data,
+            reply: self.reply,
+        }
+    }
 }
 
 /// A machine of the scenario.
@@ -81,13 +106,15 @@ pub(crate) struct Statement {
     pub(crate) run: fn(&mut Sender<'_>, &Segment) -> Result<(), Error>,
 }
 
+/// Changes frames: those of the statement in, those to send out.
+pub(crate) type Apply = fn(&mut World, &Segment, Vec<Frame>) -> Result<Vec<Frame>, Error>;
+
 /// A modifier of the language: it changes the frames that the statement on its right sends.
 pub(crate) struct Modifier {
     pub(crate) name: &'static str,
     pub(crate) arguments: usize,
     pub(crate) options: &'static [&'static [&'static str]],
-    /// Frames in, frames out.
-    pub(crate) apply: fn(&mut World, &Segment, Vec<Frame>) -> Result<Vec<Frame>, Error>,
+    pub(crate) apply: Apply,
 }
 
 /// Where a statement puts its frames: it moves the clock on with each.

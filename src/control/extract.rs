@@ -90,9 +90,7 @@ fn resolve(names: &[String]) -> Result<Vec<AttributeId>, Failure> {
             .flat_map(|protocol| AttributeId::all_of(*protocol))
             .map(|id| id.to_string())
             .collect();
-        let near = crate::expr::names::nearest(name, known.iter().map(String::as_str));
-        let hint = crate::expr::names::did_you_mean(&near);
-        Failure::Usage(format!("unknown attribute '{name}' {hint}"))
+        super::unknown("attribute", name, known.iter().map(String::as_str))
     };
     let find = |name: &String| {
         let (protocol, attribute) = name.split_once('.')?;

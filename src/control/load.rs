@@ -33,13 +33,19 @@ impl Loaded {
 /// `strict` that is a failure.
 ///
 /// # Errors
-/// `strict`, and a file has an error.
+/// A path leads nowhere: whoever names rules does not want to run without them. Or `strict`, and a
+/// file has an error.
 pub fn rules(
     paths: &[String],
     mode: Mode,
     lists: Option<&str>,
     strict: bool,
 ) -> Result<Loaded, Failure> {
+    for path in paths {
+        if let Err(error) = std::fs::metadata(path) {
+            return Err(Failure::Usage(format!("rules: {path}: {error}")));
+        }
+    }
     let folder = PathBuf::from(lists.unwrap_or(LISTS_FOLDER));
     let read = Loader::new(mode, &[folder]).read(paths);
     let mut skipped = BTreeSet::new();

@@ -8,6 +8,7 @@ pub mod read;
 pub mod rules;
 pub mod run;
 
+use std::io::IsTerminal as _;
 use std::process::ExitCode;
 
 /// Version, revision, and whether live capture is built in.
@@ -61,15 +62,30 @@ impl From<crate::capture::Error> for Failure {
 
 /// Send log lines to standard error; `WIRELYNX_LOG` sets what is shown (`info`, `debug`, ...).
 pub fn start_logging() {
-    use std::io::IsTerminal;
     let filter = tracing_subscriber::EnvFilter::try_from_env("WIRELYNX_LOG")
         .unwrap_or_else(|_| tracing_subscriber::EnvFilter::new("info"));
     tracing_subscriber::fmt()
         .with_env_filter(filter)
         .with_writer(std::io::stderr)
-        .with_ansi(std::io::stderr().is_terminal() && std::env::var_os("NO_COLOR").is_none())
+        .with_ansi(colour())
         .with_target(false)
         .init();
+}
+
+/// May standard error be coloured? Not in a file, and not where that is unwanted (no-color.org).
+fn colour() -> bool {
+    std::io::stderr().is_terminal() && std::env::var_os("NO_COLOR").is_none()
+}
+
+/// Nothing has this name; what may have been meant.
+fn unknown<'k>(what: &str, name: &str, known: impl Iterator<Item = &'k str>) -> Failure {
+    let near = crate::expr::names::nearest(name, known);
+    let mut text = format!("unknown {what} '{name}'");
+    if !near.is_empty() {
+        text.push_str("; ");
+        text.push_str(&crate::expr::names::did_you_mean(&near));
+    }
+    Failure::Usage(text)
 }
 
 /// A secret for the hash tables of this run: nobody who sends packets knows it.

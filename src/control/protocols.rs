@@ -3,7 +3,6 @@
 use super::Failure;
 use crate::dissect::Protocol;
 use crate::dissect::attribute::AttributeId;
-use crate::expr::names;
 use crate::output::alert::quoted;
 use std::fmt::Write as _;
 use std::io::Write as _;
@@ -48,11 +47,8 @@ pub fn execute(options: &Options) -> Result<(), Failure> {
 }
 
 fn find(name: &str) -> Result<Protocol, Failure> {
-    Protocol::from_name(name).ok_or_else(|| {
-        let known = Protocol::ALL.iter().map(|protocol| protocol.name());
-        let hint = names::did_you_mean(&names::nearest(name, known));
-        Failure::Usage(format!("unknown protocol '{name}' {hint}"))
-    })
+    let known = || Protocol::ALL.iter().map(|protocol| protocol.name());
+    Protocol::from_name(name).ok_or_else(|| super::unknown("protocol", name, known()))
 }
 
 fn sorted() -> Vec<Protocol> {

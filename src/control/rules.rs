@@ -3,7 +3,7 @@
 use super::Failure;
 use crate::expr::Mode;
 use crate::rules::listing::{self, Listing};
-use std::io::{IsTerminal, Write};
+use std::io::Write;
 
 /// Rule files and folders to look at when none are named.
 const DEFAULT_PATH: &str = "rules";
@@ -52,7 +52,7 @@ enum Command {
 /// # Errors
 /// A rule file has an error, a rule is unknown, or standard output is gone.
 pub fn execute(options: &Options) -> Result<(), Failure> {
-    let colour = std::io::stderr().is_terminal() && std::env::var_os("NO_COLOR").is_none();
+    let colour = super::colour();
     let listing = match &options.command {
         Command::Check { paths, compat } => listing::check(paths, mode(compat), colour),
         Command::List { paths, compat } => listing::list(&or_default(paths), mode(compat), colour),

@@ -5,7 +5,7 @@
 //! replaces the frame of the fragment that completed it: headers of that frame, then the whole
 //! payload. It stays as it is until [`Fragments::release`] at the end of the burst.
 
-use crate::limits::{FRAGMENT_END_MAX, FRAGMENT_HEADERS_MAX};
+use crate::limits::{BURST_MAX, FRAGMENT_END_MAX, FRAGMENT_HEADERS_MAX};
 use crate::packet::{Facts, Frame, Timestamp};
 use std::collections::HashMap;
 
@@ -18,7 +18,8 @@ use header::{Fragment, Key};
 /// What the stage may use.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Settings {
-    /// Datagrams in reassembly at one time, 1 to 32,768. Each takes up to 130 KiB once touched.
+    /// Datagrams in reassembly at one time, 1 to 32,768. Each takes up to 130 KiB once touched. There is
+    /// room for a burst of complete ones besides.
     pub datagrams_max: u16,
     /// Fragments of one datagram; a standard stack sends 45 for the largest over Ethernet.
     pub fragments_max: u16,
@@ -59,7 +60,7 @@ pub struct Counters {
     pub too_many: u64,
     /// Fragments of an IPv6 datagram already discarded for an overlap.
     pub discarded: u64,
-    /// Fragments for which no buffer was free: every one holds a datagram of this burst.
+    /// Fragments for which no buffer was free: none, as long as bursts are released.
     pub no_room: u64,
     /// Datagrams given up after [`Settings::timeout_ns`].
     pub timeouts: u64,
@@ -167,10 +168,16 @@ enum Stored {
 impl Fragments {
     /// Takes all memory that the stage will ever use; pages are touched as buffers are.
     pub fn new(settings: &Settings) -> Self {
-        let count = settings.datagrams_max.clamp(1, 32_768);
-        let slots = usize::from(count);
+        let datagrams_max = settings.datagrams_max.clamp(1, 32_768);
+        // Complete datagrams keep their buffers until the end of the burst. They have some of their
+        // own, or what is given up for want of room would depend on where bursts end.
+        let slots = usize::from(datagrams_max) + BURST_MAX;
+        let count = u16::try_from(slots).unwrap_or(NONE);
         Self {
-            settings: *settings,
+            settings: Settings {
+                datagrams_max,
+                ..*settings
+            },
             counters: Counters::default(),
             index: HashMap::with_capacity(slots * 2),
             datagrams: vec![FREE; slots],
@@ -264,7 +271,7 @@ impl Fragments {
         if let Some(slot) = self.index.get(&fragment.key).filter(|_| !atomic) {
             return Some(*slot);
         }
-        if self.free.is_empty() && self.oldest != NONE {
+        if !atomic && self.index.len() >= usize::from(self.settings.datagrams_max) {
             self.counters.evicted += 1;
             self.give_up(self.oldest);
         }

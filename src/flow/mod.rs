@@ -43,6 +43,11 @@ use tcp::flag;
 /// Flows looked at, and slots passed, in one call of [`Flows::expire`]: some 20 us of work.
 const EXPIRY_WORK_MAX: u32 = 256;
 
+/// Packets between two looks for idle flows. Each packet begins one flow at most, so the work above is
+/// eight times what keeps up with any traffic. They are counted over all bursts: if a look came with
+/// the end of a burst, flows would end earlier or later with its size.
+const EXPIRY_PACKETS: u32 = 32;
+
 /// What the flow stage counted.
 #[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
 pub struct FlowCounters {
@@ -99,6 +104,8 @@ pub struct Flows {
     next_id: u64,
     /// The latest time that any packet had.
     latest: Timestamp,
+    /// Packets until the next look for idle flows.
+    until_expiry: u32,
     counters: FlowCounters,
     /// Of the burst at work.
     burst: Vec<Observation>,
@@ -124,6 +131,7 @@ impl Flows {
             wheel: Wheel::new(flows_max),
             next_id: 1,
             latest: Timestamp::default(),
+            until_expiry: EXPIRY_PACKETS,
             counters: FlowCounters::default(),
             burst: vec![Observation::default(); BURST_MAX],
         }
@@ -136,23 +144,55 @@ impl Flows {
     /// A flow whose time was up, or that a new connection takes the place of, ends here.
     pub fn track(&mut self, frames: &[Frame<'_>], facts: &mut [Facts], ended: Ended<'_>) {
         for (frames, facts) in frames.chunks(BURST_MAX).zip(facts.chunks_mut(BURST_MAX)) {
-            let mut burst = std::mem::take(&mut self.burst);
-            let seen = burst.get_mut(..frames.len()).unwrap_or_default();
-            self.observe(frames, facts, seen);
-            self.fetch(seen);
-            self.fetch_cold(seen);
-            for (seen, facts) in seen.iter().zip(facts) {
-                if seen.tracked {
-                    self.update(seen, &mut facts.flow, ended);
-                }
+            self.observe(frames, facts);
+            let mut done = 0;
+            while done < frames.len() {
+                done = self.advance(done, facts, ended).max(done + 1);
             }
-            self.burst = burst;
         }
     }
 
+    /// First part of [`Flows::track`]: what each packet of a burst says, for all of them at once.
+    pub fn observe(&mut self, frames: &[Frame<'_>], facts: &[Facts]) {
+        let mut burst = std::mem::take(&mut self.burst);
+        let seen = burst.get_mut(..frames.len()).unwrap_or_default();
+        self.read(frames, facts, seen);
+        self.fetch(seen);
+        self.fetch_cold(seen);
+        self.burst = burst;
+    }
+
+    /// Second part: the flows of the packets of that burst from number `from` on, up to one before
+    /// which a flow ends. Packets before it may belong to that flow, so whoever keeps something for
+    /// flows must be done with them first. Returns the number of that packet, or their count.
+    pub fn advance(&mut self, from: usize, facts: &mut [Facts], ended: Ended<'_>) -> usize {
+        let burst = std::mem::take(&mut self.burst);
+        let mut next = from;
+        for (seen, facts) in burst.iter().zip(facts).skip(from) {
+            let may_end = next == from;
+            if self.until_expiry == 0 {
+                if !may_end {
+                    break;
+                }
+                self.expire(self.latest, ended);
+                self.until_expiry = EXPIRY_PACKETS;
+            }
+            if seen.tracked && !self.update(seen, &mut facts.flow, may_end, ended) {
+                break;
+            }
+            self.latest = self.latest.max(seen.timestamp);
+            self.until_expiry -= 1;
+            next += 1;
+        }
+        self.burst = burst;
+        next
+    }
+
     /// End flows that have not been heard of for long enough at `now`, the time that all further
-    /// packets will have. Bounded work: what is left over is done by the next calls.
+    /// packets will have. Bounded work: what is left over is done by the next calls. Packets call it
+    /// themselves; others need to when none come.
     pub fn expire(&mut self, now: Timestamp, ended: Ended<'_>) {
+        self.latest = self.latest.max(now);
         let mut work = EXPIRY_WORK_MAX;
         let now = now.nanos();
         while let Some(index) = self.wheel.pop(now, &mut work) {
@@ -204,10 +244,10 @@ impl Flows {
     }
 
     /// First pass: what each packet says.
-    fn observe(&mut self, frames: &[Frame<'_>], facts: &[Facts], burst: &mut [Observation]) {
+    fn read(&mut self, frames: &[Frame<'_>], facts: &[Facts], burst: &mut [Observation]) {
         for ((frame, facts), seen) in frames.iter().zip(facts).zip(burst) {
             match seen.read(frame, facts, &self.secret, self.vlan_in_key) {
-                Ok(()) => self.latest = self.latest.max(frame.timestamp),
+                Ok(()) => {}
                 Err(Untracked::NotIp) => self.counters.not_ip += 1,
                 Err(Untracked::Fragment) => self.counters.fragments += 1,
                 Err(Untracked::CutOff) => self.counters.cut_off += 1,
@@ -268,13 +308,20 @@ impl Flows {
         }
     }
 
-    /// Last pass: one packet.
+    /// Last pass: one packet. False, with nothing done, when it would end a flow and may not.
     #[inline]
-    fn update(&mut self, seen: &Observation, facts: &mut FlowFacts, ended: Ended<'_>) {
+    fn update(
+        &mut self,
+        seen: &Observation,
+        facts: &mut FlowFacts,
+        may_end: bool,
+        ended: Ended<'_>,
+    ) -> bool {
         let found = self.find(seen);
         let (index, is_new) = match found {
             Some(index) => match self.is_over(index, seen) {
                 None => (index, false),
+                Some(_) if !may_end => return false,
                 Some(reason) => {
                     self.end(index, reason, ended);
                     self.begin(index, seen);
@@ -285,7 +332,7 @@ impl Flows {
             None => {
                 let Some(index) = self.create(seen) else {
                     self.counters.table_full += 1;
-                    return;
+                    return true;
                 };
                 (index, true)
             }
@@ -293,6 +340,7 @@ impl Flows {
         self.counters.packets += 1;
         facts.flags = if is_new { FlowFacts::NEW } else { 0 };
         self.count(index, seen, facts);
+        true
     }
 
     /// Must the flow end before this packet, which is that of another one with the same five-tuple?

@@ -58,13 +58,13 @@ impl Observation {
         with_vlan: bool,
     ) -> Result<(), Untracked> {
         self.tracked = false;
+        self.timestamp = frame.timestamp;
         if facts.ip_version == 0 {
             return Err(Untracked::NotIp);
         }
         if facts.has(Facts::FRAGMENT) {
             return Err(Untracked::Fragment);
         }
-        self.timestamp = frame.timestamp;
         self.frame_bytes = frame.wire_length;
         self.protocol = facts.ip_protocol;
         self.vlan = facts.vlan;

@@ -330,6 +330,76 @@ fn a_flow_that_lasts_too_long_goes_on_as_another() {
     assert_eq!(records[0].reason, EndReason::Active);
 }
 
+/// The records of flows whose packets came in bursts of this size, and where the bursts were split.
+fn in_bursts(packets: &[(Packet, u64)], size: usize) -> (Vec<String>, Vec<usize>) {
+    let mut bench = Bench::small();
+    let mut records = Vec::new();
+    let mut splits = Vec::new();
+    for burst in packets.chunks(size) {
+        let built: Vec<_> = burst.iter().map(|(packet, _)| packet.build()).collect();
+        let mut facts: Vec<Facts> = built.iter().map(|(_, facts)| *facts).collect();
+        let frames: Vec<Frame<'_>> = built
+            .iter()
+            .zip(burst)
+            .map(|((data, _), (_, time))| frame_of(data, Timestamp::from_nanos(*time)))
+            .collect();
+        bench.flows.observe(&frames, &facts);
+        let ended = &mut |record: &FlowRecord| records.push(format!("{record:?}"));
+        let mut done = 0;
+        while done < frames.len() {
+            done = bench.flows.advance(done, &mut facts, ended);
+            splits.push(done);
+        }
+    }
+    bench
+        .flows
+        .drain(&mut |record: &FlowRecord| records.push(format!("{record:?}")));
+    (records, splits)
+}
+
+#[test]
+fn a_burst_is_split_before_a_flow_ends() {
+    let second = |time: u64| time * SECOND;
+    let packets = [
+        (client(SYN).numbers(100, 0), second(1)),
+        (client(RST).numbers(101, 0), second(1)),
+        (client(SYN).numbers(900, 0), second(2)),
+        (client(ACK).numbers(901, 1), second(2)),
+        (client(SYN).numbers(50, 0), second(2_000)),
+    ];
+    let (records, splits) = in_bursts(&packets, 32);
+    assert_eq!(splits, [2, 4, 5]);
+    assert_eq!(records.len(), 3);
+    assert_eq!(in_bursts(&packets, 1).0, records);
+    assert_eq!(in_bursts(&packets, 3).0, records);
+}
+
+#[test]
+fn flows_end_at_the_same_packet_whatever_the_bursts() {
+    // Half of the packets are from an hour ago: they meet flows only where these have not expired yet.
+    let packets: Vec<(Packet, u64)> = (0_u8..200)
+        .map(|number| {
+            let time = u64::from(number) * 10 + if number % 2 == 0 { 10_000 } else { 0 };
+            (Packet::udp(1, 2).from(number % 7), time * SECOND)
+        })
+        .collect();
+    let (records, _) = in_bursts(&packets, 1);
+    assert!(records.len() > 7, "{}", records.len());
+    for size in [2, 7, 31, 32] {
+        assert_eq!(in_bursts(&packets, size).0, records, "bursts of {size}");
+    }
+}
+
+#[test]
+fn the_end_of_time_is_survived() {
+    let mut bench = Bench::small();
+    bench.now = u64::MAX - 200 * MILLISECOND;
+    for last in 1..=100 {
+        bench.send(&Packet::udp(1, 2).from(last % 5));
+    }
+    assert_eq!(bench.finish().len(), 5);
+}
+
 #[test]
 fn a_full_table_lets_packets_pass_untracked() {
     let mut bench = Bench::small();

@@ -15,9 +15,23 @@ use crate::limits::ATTRIBUTES_USED_MAX;
 
 /// A set of slots.
 #[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
-struct Mask([u64; ATTRIBUTES_USED_MAX / 64]);
+pub struct Mask([u64; ATTRIBUTES_USED_MAX / 64]);
 
 impl Mask {
+    /// Of these slots.
+    pub fn of(slots: &[Slot]) -> Self {
+        let mut mask = Self::default();
+        slots.iter().for_each(|slot| mask.set(*slot));
+        mask
+    }
+
+    fn contains_all(&self, other: &Self) -> bool {
+        self.0
+            .iter()
+            .zip(&other.0)
+            .all(|(have, want)| have & want == *want)
+    }
+
     fn has(&self, slot: Slot) -> bool {
         self.0[usize::from(slot >> 6)] & 1 << (slot & 63) != 0
     }
@@ -213,8 +227,9 @@ impl<'b, 'm> Message<'b, 'm> {
 
     /// Are all attributes there without which the event cannot hold?
     pub fn has_mandatory(&mut self, event: &Event) -> bool {
-        self.view.facts.protocols.contains_all(event.protocols)
-            && event.mandatory.iter().all(|slot| self.has(*slot))
+        self.present.contains_all(&event.mask)
+            || (self.view.facts.protocols.contains_all(event.protocols)
+                && event.mandatory.iter().all(|slot| self.has(*slot)))
     }
 
     /// Does the packet alone allow that it is this event?

@@ -1,6 +1,7 @@
 //! A property compiled for running: its machine, and for each event what one packet must show
 //! (the guard), what it must share with earlier events (the join), and what is recorded of it.
 
+use super::guards::Mask;
 use super::machine::{Edge, INIT, Machine, StateId, TooComplex};
 use super::property::{Kind, Property};
 use super::record::Layout;
@@ -29,6 +30,8 @@ pub struct Place {
 pub struct Event {
     /// Attributes without which it cannot hold, in order of use.
     pub mandatory: Vec<Slot>,
+    /// The same as a set.
+    pub mask: Mask,
     /// Attributes it reads if they are there (`is_exist`).
     pub optional: Vec<Slot>,
     /// Protocols of the mandatory attributes: a packet without them is not looked at further.
@@ -326,6 +329,7 @@ fn compile_event(
         .for_each(|id| protocols.insert(id.protocol));
     protocols.remove(Protocol::Meta);
     let mut event = Event {
+        mask: Mask::of(&mandatory),
         mandatory,
         optional,
         protocols,

@@ -16,6 +16,9 @@ const NONE: u32 = u32::MAX;
 /// Hash chains of one keyed edge. Chains grow to some links before this costs more than it saves.
 const CHAINS: usize = 1 << 14;
 
+/// Instances of a rule that memory is reserved for at start.
+const INSTANCES_RESERVED: usize = 100_000;
+
 /// One attempt to match a rule.
 #[derive(Debug, Clone, Copy)]
 pub struct Instance {
@@ -98,6 +101,11 @@ impl Store {
             .map(|s| program.edges_from(s).count())
             .max()
             .unwrap_or(0);
+        let instances_max = if program.single.is_some() {
+            1
+        } else {
+            instances_max
+        };
         let heads = match program.machine.single {
             true => Vec::new(),
             false => program
@@ -125,6 +133,7 @@ impl Store {
             instances_max: instances_max.clamp(1, NONE as usize - 1),
             seed,
         }
+        .reserve()
     }
 
     /// Number of instances.
@@ -176,6 +185,25 @@ impl Store {
         if let Some(cap) = self.caps.get_mut(place) {
             *cap = cap_us;
         }
+    }
+
+    /// Reserve room for the instances that a rule usually has at most, so that growing copies
+    /// nothing.
+    /// Untouched memory costs address space only; where even that is short, the room comes later.
+    fn reserve(mut self) -> Self {
+        let count = self.instances_max.min(INSTANCES_RESERVED);
+        let _ = self.instances.try_reserve_exact(count);
+        let _ = self
+            .records
+            .try_reserve_exact(count.saturating_mul(self.record_size));
+        let _ = self
+            .caps
+            .try_reserve_exact(count.saturating_mul(self.depths));
+        let _ = self
+            .chains
+            .try_reserve_exact(count.saturating_mul(self.fan_out));
+        let _ = self.free.try_reserve_exact(count);
+        self
     }
 
     /// A new instance in no state: the first of a family, or a copy of a member of one. The caller

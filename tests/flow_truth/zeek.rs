@@ -48,7 +48,7 @@ fn zeek_name(name: &str) -> String {
         .replace("id_orig", "id.orig")
         .replace("id_resp", "id.resp");
     let renamed = RENAMED.iter().find(|(theirs, _)| *theirs == name);
-    renamed.map_or(name.clone(), |(_, ours)| (*ours).to_owned())
+    renamed.map_or_else(|| name.clone(), |(_, ours)| (*ours).to_owned())
 }
 
 fn number(row: &Row, name: &str) -> Option<u64> {

@@ -67,6 +67,7 @@ type Needle = LazyLock<Finder<'static>>;
 
 static CONTENT_ENCODING: Needle = LazyLock::new(|| Finder::new("Content-Encoding"));
 static TRANSFER_ENCODING: Needle = LazyLock::new(|| Finder::new("Transfer-Encoding"));
+static START: Needle = LazyLock::new(|| Finder::new("HTTP/1."));
 static ODD_VERSION: Needle = LazyLock::new(|| Finder::new("HTTP/1.01 "));
 static ODD_HEADER: Needle = LazyLock::new(|| Finder::new("Transfer-Encoding::chunked"));
 
@@ -114,6 +115,10 @@ struct Lines {
 /// Is there an HTTP header in `bytes` whose lines are as asked? A header runs from its start line
 /// to an empty line, or to the end of what there is.
 fn any_header(bytes: &[u8], is_wanted: impl Fn(&Lines) -> bool) -> bool {
+    // Most payloads are no header, and one vectorised search tells.
+    if START.find(bytes).is_none() {
+        return false;
+    }
     let mut header: Option<Lines> = None;
     for line in bytes.split(|byte| *byte == b'\n') {
         let line = line.strip_suffix(b"\r").unwrap_or(line);

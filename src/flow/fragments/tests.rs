@@ -1,4 +1,5 @@
 use super::{Fragments, Settings};
+use crate::limits::BURST_MAX;
 use crate::packet::{Facts, Frame, LinkType, Timestamp};
 
 const LINK: [u8; 14] = [2, 0, 0, 0, 0, 1, 2, 0, 0, 0, 0, 2, 8, 0];
@@ -210,19 +211,32 @@ fn time_and_room_are_bounded() {
         (fragments.counters().timeouts, fragments.incomplete()),
         (1, 1)
     );
-    // One slot holds a completed datagram, the other an incomplete one that may go.
+    // Datagrams of this burst take no room from those that wait.
+    let evicted = fragments.counters().evicted;
     assert!(insert_at(&mut fragments, &v4(1, 8, false, &[1; 8]), 34).is_some());
-    assert_eq!(
-        insert_at(&mut fragments, &v4(4, 0, true, &[1; 8]), 34),
-        None
-    );
-    assert_eq!(fragments.counters().no_room, 1);
-    fragments.release();
-    assert_eq!(
-        insert_at(&mut fragments, &v4(4, 0, true, &[1; 8]), 34),
-        None
-    );
-    assert_eq!(fragments.counters().no_room, 1);
+    for id in 4..6 {
+        let open = insert_at(&mut fragments, &v4(id, 0, true, &[1; 8]), 34);
+        assert_eq!((open, fragments.counters().evicted), (None, evicted));
+    }
+    assert_eq!(fragments.incomplete(), 2);
+}
+
+#[test]
+fn a_burst_of_complete_datagrams_has_room() {
+    let mut fragments = Fragments::new(&settings(1));
+    for _ in 0..3 {
+        assert_eq!(insert(&mut fragments, &v4(1, 0, true, &[1; 8])), None);
+        for id in 1..=BURST_MAX {
+            let id = u16::try_from(id).unwrap();
+            assert!(insert(&mut fragments, &v4(id + 1, 0, false, &[1; 8])).is_some());
+        }
+        // Nobody released them: there is a bound all the same.
+        assert_eq!(insert(&mut fragments, &v4(9, 0, false, &[1; 8])), None);
+        assert_eq!(fragments.counters().no_room, 1);
+        fragments.counters.no_room = 0;
+        fragments.release();
+    }
+    assert_eq!(fragments.counters().evicted, 0);
 }
 
 #[test]
@@ -312,7 +326,8 @@ fn random_fragments_keep_the_account() {
         assert!(fragments.incomplete() <= 8);
     }
     fragments.release();
-    assert_eq!(fragments.free.len() + fragments.incomplete(), 8);
+    let buffers = 8 + BURST_MAX;
+    assert_eq!(fragments.free.len() + fragments.incomplete(), buffers);
     assert!(fragments.counters().completed > 100);
 }
 
