@@ -1,6 +1,6 @@
 //! Bytes to facts: which headers a frame has, and where.
 //!
-//! The one table of protocols is [`protocols!`] below: a protocol is one file under `header/` or
+//! The one table of protocols is `protocols!` below: a protocol is one file under `header/` or
 //! `application/` that exports a `DEFINITION`, and one line here. A protocol binds itself to its
 //! parent (an EtherType, an IP protocol number, a UDP port), so no parent is edited for a child.
 //!
@@ -114,7 +114,7 @@ pub struct Definition {
     pub dissect: Option<Dissect>,
     /// Where it is found.
     pub bindings: &'static [Binding],
-    /// Its own attributes, by ascending id; the generic ones come from [`attribute::GENERIC`].
+    /// Its own attributes, by ascending id; the generic ones come from `meta::GENERIC`.
     pub attributes: &'static [Attribute],
 }
 
