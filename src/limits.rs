@@ -104,8 +104,9 @@ pub const DETECT_BYTES_MAX: usize = 8_192;
 /// thousands; the others are counted.
 pub const MESSAGES_PER_PACKET_MAX: usize = 8;
 
-/// Bytes for messages of one burst that are not in one piece in their frame: as many as there can be,
-/// so that no message is lost to others that happen to be in its burst. Memory is taken as needed.
+/// Bytes for messages of one burst that are not in one piece in their frame: as many as there can
+/// be, so that no message is lost to others that happen to be in its burst. Memory is taken as
+/// needed.
 pub const MESSAGE_ARENA_BYTES: usize = BURST_MAX * MESSAGES_PER_PACKET_MAX * HTTP_HEAD_BYTES_MAX;
 
 const _: () = assert!(HTTP_HEAD_BYTES_MAX >= FTP_MESSAGE_MAX);

@@ -187,8 +187,8 @@ impl Worker {
         counters
     }
 
-    /// Flows, followed streams, blocks of waiting segments and blocks of partial messages now in use:
-    /// none after [`Worker::finish`].
+    /// Flows, followed streams, blocks of waiting segments and blocks of partial messages now in
+    /// use: none after [`Worker::finish`].
     pub fn in_use(&self) -> [u64; 4] {
         let (streams, waiting, partial) = self.stages.applications.used();
         let streams = u64::try_from(streams).unwrap_or(u64::MAX);
@@ -206,8 +206,8 @@ impl Worker {
     }
 }
 
-/// Read one byte of each frame before any is looked at: the loads do not depend on one another, so the
-/// processor waits for memory once and not once a frame.
+/// Read one byte of each frame before any is looked at: the loads do not depend on one another, so
+/// the processor waits for memory once and not once a frame.
 fn fetch(frames: &Burst<'_>) {
     let bytes = frames
         .iter()
@@ -310,8 +310,8 @@ impl Stages {
         frames.truncate(kept);
     }
 
-    /// Find or create the flows of the packets from number `from` on. Returns those that have theirs
-    /// now: all, or those before the next flow that ends.
+    /// Find or create the flows of the packets from number `from` on. Returns those that have
+    /// theirs now: all, or those before the next flow that ends.
     fn track(&mut self, from: usize, facts: &mut [Facts], sink: &mut impl Sink) -> Range<usize> {
         let applications = &mut self.applications;
         let ended = &mut |record: &FlowRecord| end_flow(applications, record, sink);

@@ -1,8 +1,9 @@
-//! No input breaks the data path: every published capture, cut at every byte and broken at random, goes
-//! through all stages with all published rules, and every packet, flow and alert is accounted for. And
-//! what comes out does not depend on how packets are grouped into bursts.
+//! No input breaks the data path: every published capture, cut at every byte and broken at random,
+//! goes through all stages with all published rules, and every packet, flow and alert is accounted
+//! for. And what comes out does not depend on how packets are grouped into bursts.
 #![allow(
     clippy::unwrap_used,
+    clippy::expect_used,
     clippy::print_stdout,
     reason = "this file is a test throughout, and may stop at the first surprise"
 )]
@@ -435,7 +436,7 @@ fn seeded_corruption_is_survived() {
     let modes = both_modes(&folder);
     files.par_iter().enumerate().for_each(|(number, file)| {
         let number = as_u64(number);
-        if (number + seed) % BROKEN_EVERY != 0 {
+        if !(number + seed).is_multiple_of(BROKEN_EVERY) {
             return;
         }
         let Some(source) = preload(file) else { return };
@@ -519,7 +520,8 @@ fn frames(file: &Published) -> Vec<(Vec<u8>, Frame<'static>)> {
     }
 }
 
-/// Results of the same packets in bursts of different sizes must be the same; packets, alerts, flows.
+/// Results of the same packets in bursts of different sizes must be the same; packets, alerts,
+/// flows.
 fn compare_bursts(
     name: &str,
     owned: &[(Vec<u8>, Frame<'static>)],

@@ -18,8 +18,8 @@ use header::{Fragment, Key};
 /// What the stage may use.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Settings {
-    /// Datagrams in reassembly at one time, 1 to 32,768. Each takes up to 130 KiB once touched. There is
-    /// room for a burst of complete ones besides.
+    /// Datagrams in reassembly at one time, 1 to 32,768. Each takes up to 130 KiB once touched.
+    /// There is room for a burst of complete ones besides.
     pub datagrams_max: u16,
     /// Fragments of one datagram; a standard stack sends 45 for the largest over Ethernet.
     pub fragments_max: u16,

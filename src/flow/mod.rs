@@ -43,9 +43,9 @@ use tcp::flag;
 /// Flows looked at, and slots passed, in one call of [`Flows::expire`]: some 20 us of work.
 const EXPIRY_WORK_MAX: u32 = 256;
 
-/// Packets between two looks for idle flows. Each packet begins one flow at most, so the work above is
-/// eight times what keeps up with any traffic. They are counted over all bursts: if a look came with
-/// the end of a burst, flows would end earlier or later with its size.
+/// Packets between two looks for idle flows. Each packet begins one flow at most, so the work above
+/// is eight times what keeps up with any traffic. They are counted over all bursts: if a look came
+/// with the end of a burst, flows would end earlier or later with its size.
 const EXPIRY_PACKETS: u32 = 32;
 
 /// What the flow stage counted.
@@ -189,8 +189,8 @@ impl Flows {
     }
 
     /// End flows that have not been heard of for long enough at `now`, the time that all further
-    /// packets will have. Bounded work: what is left over is done by the next calls. Packets call it
-    /// themselves; others need to when none come.
+    /// packets will have. Bounded work: what is left over is done by the next calls. Packets call
+    /// it themselves; others need to when none come.
     pub fn expire(&mut self, now: Timestamp, ended: Ended<'_>) {
         self.latest = self.latest.max(now);
         let mut work = EXPIRY_WORK_MAX;

@@ -376,7 +376,8 @@ fn a_burst_is_split_before_a_flow_ends() {
 
 #[test]
 fn flows_end_at_the_same_packet_whatever_the_bursts() {
-    // Half of the packets are from an hour ago: they meet flows only where these have not expired yet.
+    // Half of the packets are from an hour ago: they meet flows only where these have not expired
+    // yet.
     let packets: Vec<(Packet, u64)> = (0_u8..200)
         .map(|number| {
             let time = u64::from(number) * 10 + if number % 2 == 0 { 10_000 } else { 0 };
