@@ -95,12 +95,6 @@ impl Key {
             IpAddr::V6(Ipv6Addr::from(bytes))
         }
     }
-
-    /// A word of it, so that a caller can touch the memory it lies in.
-    pub(super) const fn first_word(&self) -> u64 {
-        let [first, ..] = self.0;
-        first
-    }
 }
 
 const fn low_u16(word: u64) -> u16 {

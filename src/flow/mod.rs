@@ -2,8 +2,8 @@
 //! of each flow that ended.
 //!
 //! A burst goes through in passes, so that the memory of all its flows is fetched at the same time
-//! and not one after the other: keys and hashes, then one word of every bucket, then one of every
-//! flow, then the work. All memory is taken at start, and all time is that of the packets.
+//! and not one after the other: keys and hashes, which ask for the buckets; the buckets, which ask for
+//! the flows; then the work. All memory is taken at start, and all time is that of the packets.
 
 pub mod blocks;
 pub mod fragments;
@@ -35,7 +35,6 @@ use key::{Secret, protocol};
 use observation::{Observation, Untracked};
 use settings::{Class, Timeouts};
 use state::{Hot, bit, mark};
-use std::hint::black_box;
 use table::Table;
 use tcp::ends::{End, Ends};
 use tcp::flag;
@@ -197,7 +196,10 @@ impl Flows {
     fn observe(&mut self, frames: &[Frame<'_>], facts: &[Facts], burst: &mut [Observation]) {
         for ((frame, facts), seen) in frames.iter().zip(facts).zip(burst) {
             match seen.read(frame, facts, &self.secret, self.vlan_in_key) {
-                Ok(()) => self.latest = self.latest.max(frame.timestamp),
+                Ok(()) => {
+                    self.table.prefetch(seen.hash);
+                    self.latest = self.latest.max(frame.timestamp);
+                }
                 Err(Untracked::NotIp) => self.counters.not_ip += 1,
                 Err(Untracked::Fragment) => self.counters.fragments += 1,
                 Err(Untracked::CutOff) => self.counters.cut_off += 1,
@@ -205,40 +207,31 @@ impl Flows {
         }
     }
 
-    /// Second and third pass: one word of each bucket, then one of both lines of each flow, for their
-    /// own sake. The loads of a pass do not wait for one another, so the burst pays for one miss and
-    /// not for all of them. The loops are tight so that many turns fit into the window of the core.
+    /// Second pass: where the flows probably are. Their lines come while the buckets of the packets
+    /// behind are read.
     fn fetch(&self, burst: &mut [Observation]) {
-        let touched = burst
-            .iter()
-            .fold(0, |sum, seen| sum ^ self.table.touch(seen.hash));
-        black_box(touched);
-        for seen in &mut *burst {
+        for seen in burst {
             seen.guess = self.table.guess(seen.hash);
+            if let Some(place) = seen.guess.and_then(|index| usize::try_from(index).ok()) {
+                prefetch::element(&self.hot, place);
+            }
         }
-        let touched = burst
-            .iter()
-            .filter_map(|seen| self.hot.get(usize::try_from(seen.guess?).ok()?))
-            .fold(0, |sum, hot| {
-                sum ^ hot.key.first_word() ^ u64::from(hot.second_line())
-            });
-        black_box(touched);
     }
 
-    /// Fourth pass: the cold part of the flows whose packet probably ends the measurement of a round
+    /// Third pass: the cold part of the flows whose packet probably ends the measurement of a round
     /// trip, which is the one thing that an ordinary segment does there.
     fn fetch_cold(&self, burst: &[Observation]) {
-        let measured = |seen: &Observation| {
-            let place = usize::try_from(seen.guess?).ok()?;
-            let hot = self.hot.get(place)?;
-            let measures = hot.has(0, mark::SAMPLE) || hot.has(1, mark::SAMPLE);
-            measures.then(|| self.cold.get(place))?
-        };
-        let touched = burst
-            .iter()
-            .filter_map(measured)
-            .fold(0, |sum, flow| sum ^ flow.tcp.samples());
-        black_box(touched);
+        for seen in burst {
+            let Some(place) = seen.guess.and_then(|index| usize::try_from(index).ok()) else {
+                continue;
+            };
+            if let (Some(hot), Some(flow)) = (self.hot.get(place), self.cold.get(place)) {
+                let peer = hot.direction(seen).reverse().index();
+                if hot.has(peer, mark::SAMPLE) {
+                    flow.tcp.prefetch_samples(peer);
+                }
+            }
+        }
     }
 
     /// The flow of a packet.

@@ -111,12 +111,10 @@ impl Table {
         tag.max(1)
     }
 
-    /// Read one word of the home bucket, so that its line is on its way when it is needed.
+    /// Ask for the line of the home bucket, so that it is on its way when it is needed.
     #[inline]
-    pub(super) fn touch(&self, hash: u64) -> u32 {
-        self.buckets
-            .get(self.place(hash, 0))
-            .map_or(0, |bucket| bucket.displaced)
+    pub(super) fn prefetch(&self, hash: u64) {
+        prefetch::element(&self.buckets, self.place(hash, 0));
     }
 
     /// A flow in the home bucket that may be the one of `hash`: right but for one in fifty.
@@ -249,7 +247,7 @@ mod tests {
         table.remove(hash, 35);
         table.remove(hash, 77);
         assert_eq!(
-            table.touch(hash),
+            table.buckets[table.place(hash, 0)].displaced,
             35,
             "36 were displaced, one of them is gone"
         );
