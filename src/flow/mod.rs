@@ -107,8 +107,8 @@ impl Flows {
             timeouts: Timeouts::new(settings),
             vlan_in_key: settings.vlan_in_key,
             table: Table::new(flows_max),
-            hot: vec![Hot::EMPTY; flows_max],
-            cold: vec![Flow::default(); flows_max],
+            hot: memory::filled(Hot::EMPTY, flows_max),
+            cold: memory::filled(Flow::default(), flows_max),
             free: all.rev().collect(),
             wheel: Wheel::new(flows_max),
             next_id: 1,
@@ -213,7 +213,7 @@ impl Flows {
         for seen in burst {
             seen.guess = self.table.guess(seen.hash);
             if let Some(place) = seen.guess.and_then(|index| usize::try_from(index).ok()) {
-                prefetch::element(&self.hot, place);
+                memory::prefetch_element(&self.hot, place);
             }
         }
     }

@@ -92,7 +92,7 @@ impl Table {
     pub(super) fn new(flows_max: usize) -> Self {
         let buckets = flows_max.div_ceil(FLOWS_PER_BUCKET).next_power_of_two();
         Self {
-            buckets: vec![Bucket::EMPTY; buckets],
+            buckets: memory::filled(Bucket::EMPTY, buckets),
             mask: u64::try_from(buckets.saturating_sub(1)).unwrap_or(0),
         }
     }
@@ -114,7 +114,7 @@ impl Table {
     /// Ask for the line of the home bucket, so that it is on its way when it is needed.
     #[inline]
     pub(super) fn prefetch(&self, hash: u64) {
-        prefetch::element(&self.buckets, self.place(hash, 0));
+        memory::prefetch_element(&self.buckets, self.place(hash, 0));
     }
 
     /// A flow in the home bucket that may be the one of `hash`: right but for one in fifty.

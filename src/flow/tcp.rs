@@ -591,7 +591,7 @@ impl Tcp {
     /// Ask for the round trips of one direction.
     #[inline]
     pub(super) fn prefetch_samples(&self, index: usize) {
-        prefetch::value(&self.sides[index].counters.round_trips);
+        memory::prefetch(&self.sides[index].counters.round_trips);
     }
 
     /// The first sequence number of one direction.
