@@ -235,7 +235,6 @@ impl Flows {
     }
 
     /// The flow of a packet.
-    #[inline]
     fn find(&self, seen: &Observation) -> Option<u32> {
         let is_it = |index: u32| {
             usize::try_from(index)
@@ -253,6 +252,26 @@ impl Flows {
     /// Last pass: one packet.
     #[inline]
     fn update(&mut self, seen: &Observation, facts: &mut FlowFacts, ended: Ended<'_>) {
+        // Nearly always the flow is where it was guessed to be, and goes on.
+        if let Some(index) = seen.guess
+            && let Ok(place) = usize::try_from(index)
+            && let (Some(hot), Some(flow)) = (self.hot.get_mut(place), self.cold.get_mut(place))
+            && hot.key == seen.key
+            && !Self::may_be_over(&self.timeouts, hot, seen)
+        {
+            facts.flags = 0;
+            self.counters.packets += 1;
+            if Self::count(&self.timeouts, hot, flow, index, seen, facts) {
+                self.rearm(index, seen);
+            }
+        } else {
+            self.search(seen, facts, ended);
+        }
+    }
+
+    /// As [`Flows::update`], for any packet.
+    #[inline(never)]
+    fn search(&mut self, seen: &Observation, facts: &mut FlowFacts, ended: Ended<'_>) {
         let found = self.find(seen);
         let (index, is_new) = match found {
             Some(index) => match self.is_over(index, seen) {
@@ -274,11 +293,24 @@ impl Flows {
         };
         self.counters.packets += 1;
         facts.flags = if is_new { FlowFacts::NEW } else { 0 };
-        self.count(index, seen, facts);
+        if let Ok(place) = usize::try_from(index)
+            && let (Some(hot), Some(flow)) = (self.hot.get_mut(place), self.cold.get_mut(place))
+            && Self::count(&self.timeouts, hot, flow, index, seen, facts)
+        {
+            self.rearm(index, seen);
+        }
+    }
+
+    /// Is there anything to ask [`Flows::is_over`] about?
+    #[inline]
+    fn may_be_over(timeouts: &Timeouts, hot: &Hot, seen: &Observation) -> bool {
+        let silence = seen.timestamp.nanos_since(hot.last_seen());
+        silence > timeouts.idle(hot.class)
+            || timeouts.active != u64::MAX
+            || seen.tcp_flags & flag::SYN != 0
     }
 
     /// Must the flow end before this packet, which is that of another one with the same five-tuple?
-    #[inline]
     fn is_over(&self, index: u32, seen: &Observation) -> Option<EndReason> {
         let hot = self.hot.get(usize::try_from(index).ok()?)?;
         let now = seen.timestamp;
@@ -386,15 +418,16 @@ impl Flows {
         self.counters.created += 1;
     }
 
-    /// Take a packet into account.
-    #[inline]
-    fn count(&mut self, index: u32, seen: &Observation, facts: &mut FlowFacts) {
-        let Some(place) = usize::try_from(index).ok() else {
-            return;
-        };
-        let (Some(hot), Some(flow)) = (self.hot.get_mut(place), self.cold.get_mut(place)) else {
-            return;
-        };
+    /// Take a packet into account. Returns whether the deadline of its flow came nearer.
+    #[inline(always)]
+    fn count(
+        timeouts: &Timeouts,
+        hot: &mut Hot,
+        flow: &mut Flow,
+        index: u32,
+        seen: &Observation,
+        facts: &mut FlowFacts,
+    ) -> bool {
         let direction = hot.direction(seen);
         facts.id = hot.id;
         facts.index = index;
@@ -421,9 +454,7 @@ impl Flows {
             _ => {}
         }
         let after = hot.class;
-        if after != before && self.timeouts.idle(after) < self.timeouts.idle(before) {
-            self.rearm(index, seen);
-        }
+        after != before && timeouts.idle(after) < timeouts.idle(before)
     }
 
     /// Put a flow into the wheel again: it is new, or its deadline came nearer.
