@@ -1,7 +1,7 @@
-//! Nanoseconds a packet of the flow stage, by number of active flows.
+//! CPU nanoseconds a packet of the header and flow stages, by number of active flows.
 //!
-//! Packets of all flows come in random order, both directions, in frames of 64 bytes; headers are
-//! walked before and are not part of the time. `cargo bench --bench flow -- [FLOWS]...`
+//! Packets of all flows come in random order, both directions, in frames of 64 bytes. Medians of
+//! `ROUNDS` rounds (environment). `cargo bench --bench flow -- [FLOWS]...`
 #![allow(
     clippy::print_stdout,
     clippy::cast_possible_truncation,
@@ -9,13 +9,14 @@
 )]
 
 use std::hint::black_box;
-use std::time::Instant;
+use std::time::Duration;
+use wirelynx::dissect;
 use wirelynx::flow::{Flows, Settings};
 use wirelynx::packet::{Facts, Frame, LinkType, Timestamp};
 
 const BURST: usize = 32;
 const ROUNDS: usize = 15;
-const PACKETS: usize = 4 << 20;
+const PACKETS: usize = 1 << 19;
 
 /// Deterministic random numbers.
 struct Random(u64);
@@ -61,11 +62,6 @@ fn write(frame: &mut [u8; 64], flow: &mut Conversation, reverse: bool, tcp: bool
     }
 }
 
-struct Load {
-    frames: Vec<[u8; 64]>,
-    order: Vec<u32>,
-}
-
 fn conversations(flows: usize, random: &mut Random) -> Vec<Conversation> {
     (0..flows)
         .map(|_| Conversation {
@@ -76,59 +72,70 @@ fn conversations(flows: usize, random: &mut Random) -> Vec<Conversation> {
         .collect()
 }
 
-fn facts(tcp: bool) -> Facts {
-    let mut facts = Facts::new();
-    facts.ip_version = 4;
-    facts.ip_protocol = if tcp { 6 } else { 17 };
-    facts.ip_offset = 14;
-    facts.transport_offset = 34;
-    facts
+/// CPU time of this thread in nanoseconds: other programs on the machine do not count.
+fn cpu_nanos() -> u64 {
+    // The kernel brings the number up to date when the thread is taken off the core.
+    std::thread::sleep(Duration::from_micros(1));
+    let text = std::fs::read_to_string("/proc/thread-self/schedstat").unwrap_or_default();
+    let first = text.split_whitespace().next();
+    first.and_then(|nanos| nanos.parse().ok()).unwrap_or(0)
 }
 
-/// Track all frames of `load` in `order`; the nanoseconds that `track` took a packet.
-fn run(flows: &mut Flows, load: &Load, tcp: bool, now: &mut u64) -> f64 {
-    let mut spent: Vec<u64> = Vec::with_capacity(load.order.len() / BURST);
-    let template = facts(tcp);
-    for order in load.order.chunks_exact(BURST) {
-        let frames: Vec<Frame<'_>> = order
-            .iter()
-            .map(|index| {
-                *now += 70;
-                Frame {
-                    data: &load.frames[*index as usize],
-                    wire_length: 64,
-                    timestamp: Timestamp::from_nanos(*now),
-                    link: LinkType::ETHERNET,
-                    port: 0,
-                    queue: 0,
-                }
-            })
-            .collect();
-        let mut facts = [template; BURST];
-        // As in the worker: the header stage has read the first line of each frame.
+/// What a round runs, each including the one before it.
+#[derive(Clone, Copy, PartialEq, PartialOrd)]
+enum Stage {
+    /// The loop itself.
+    Nothing,
+    Reset,
+    Headers,
+    Track,
+}
+
+/// Run all frames of `load` through the stages up to `stage`; CPU nanoseconds a packet.
+fn run(flows: &mut Flows, load: &[[u8; 64]], stage: Stage, now: &mut u64) -> f64 {
+    let mut facts = [Facts::new(); BURST];
+    let frames: Vec<Frame<'_>> = load
+        .iter()
+        .map(|data| {
+            *now += 70;
+            Frame {
+                data,
+                wire_length: 64,
+                timestamp: Timestamp::from_nanos(*now),
+                link: LinkType::ETHERNET,
+                port: 0,
+                queue: 0,
+            }
+        })
+        .collect();
+    let begin = cpu_nanos();
+    for frames in frames.chunks_exact(BURST) {
+        // As a card that writes into the cache: the first line of each frame is there.
         let sum = frames.iter().fold(0, |sum, frame| sum ^ frame.data[12]);
         black_box(sum);
-        let begin = Instant::now();
-        flows.track(black_box(&frames), &mut facts, &mut |_| ());
-        spent.push(begin.elapsed().as_nanos() as u64);
+        for (frame, facts) in frames.iter().zip(&mut facts) {
+            if stage >= Stage::Reset {
+                facts.reset();
+            }
+            if stage >= Stage::Headers {
+                dissect::headers(frame, facts);
+            }
+        }
+        if stage >= Stage::Track {
+            flows.track(black_box(frames), &mut facts, &mut |_| ());
+        }
         black_box(&facts);
     }
-    // Other programs take the core away now and then: without the slowest hundredth of the bursts.
-    spent.sort_unstable();
-    spent.truncate(spent.len() - spent.len() / 100);
-    spent.iter().sum::<u64>() as f64 / (spent.len() * BURST) as f64
+    let spent = cpu_nanos().saturating_sub(begin);
+    spent as f64 / frames.len() as f64
 }
 
-/// A burst that belongs to no flow: what the clock costs.
-fn overhead() -> f64 {
-    let begin = Instant::now();
-    for _ in 0..100_000 {
-        black_box(Instant::now().elapsed());
-    }
-    begin.elapsed().as_nanos() as f64 / 100_000.0 / BURST as f64
+fn median(mut times: Vec<f64>) -> f64 {
+    times.sort_by(f64::total_cmp);
+    times.get(times.len() / 2).copied().unwrap_or(0.0)
 }
 
-fn measure(active: usize, tcp: bool) {
+fn measure(active: usize, tcp: bool, rounds: usize) {
     let mut random = Random(0x9e37_79b9_7f4a_7c15);
     let settings = Settings {
         flows_max: active.max(1_024) * 5 / 4,
@@ -138,49 +145,50 @@ fn measure(active: usize, tcp: bool) {
     let mut conversations = conversations(active, &mut random);
     let mut now = 1_700_000_000_000_000_000;
     // Both directions once: handshakes, and the tables are full.
-    let mut opening = Load {
-        frames: vec![[0; 64]; active * 2],
-        order: (0..active as u32 * 2).collect(),
-    };
-    for (flow, frames) in conversations.iter_mut().zip(opening.frames.chunks_mut(2)) {
+    let mut opening = vec![[0; 64]; (active * 2).next_multiple_of(BURST)];
+    for (flow, frames) in conversations.iter_mut().zip(opening.chunks_mut(2)) {
         write(&mut frames[0], flow, false, tcp, 0x02);
         write(&mut frames[1], flow, true, tcp, 0x12);
     }
-    let created = run(&mut flows, &opening, tcp, &mut now);
-    let mut times: Vec<f64> = Vec::new();
-    for _ in 0..ROUNDS {
-        let mut load = Load {
-            frames: vec![[0; 64]; PACKETS / 8],
-            order: (0..(PACKETS / 8) as u32).collect(),
-        };
-        for frame in &mut load.frames {
+    let created = run(&mut flows, &opening, Stage::Track, &mut now);
+    let stages = [Stage::Nothing, Stage::Reset, Stage::Headers, Stage::Track];
+    let mut times = [const { Vec::new() }; 4];
+    let mut load = vec![[0; 64]; PACKETS];
+    for _ in 0..rounds {
+        for frame in &mut load {
             let pick = random.next();
             let flow = &mut conversations[(pick >> 8) as usize % active];
             write(frame, flow, pick & 1 != 0, tcp, 0x10);
         }
-        times.push(run(&mut flows, &load, tcp, &mut now));
+        for (times, stage) in times.iter_mut().zip(stages) {
+            times.push(run(&mut flows, &load, stage, &mut now));
+        }
     }
-    times.sort_by(f64::total_cmp);
-    let kind = if tcp { "tcp" } else { "udp" };
+    let min = times[3].iter().copied().fold(f64::MAX, f64::min);
+    let [nothing, reset, headers, all] = times.map(median);
     println!(
-        "{kind} {active:>9} flows: {:6.1} ns/packet (min {:.1}, max {:.1}), opening {created:.1}, \
-         active {}, table_full {}",
-        times[ROUNDS / 2],
-        times[0],
-        times[ROUNDS - 1],
+        "{} {active:>9} flows: {:6.1} ns/packet = reset {:.1} + headers {:.1} + track {:.1} \
+         (all, least {:.1}), opening {created:.1}, active {}, table_full {}",
+        if tcp { "tcp" } else { "udp" },
+        all - nothing,
+        reset - nothing,
+        headers - reset,
+        all - headers,
+        min - nothing,
         flows.counters().active,
         flows.counters().table_full,
     );
 }
 
 fn main() {
-    println!("clock: {:.2} ns/packet, not taken off", overhead());
-    let mut sizes: Vec<usize> = std::env::args().filter_map(|a| a.parse().ok()).collect();
+    let numbers = std::env::args().filter_map(|argument| argument.parse().ok());
+    let mut sizes: Vec<usize> = numbers.collect();
     if sizes.is_empty() {
         sizes = vec![1_000, 100_000, 1_000_000];
     }
+    let rounds = std::env::var("ROUNDS").ok().and_then(|n| n.parse().ok());
     for active in sizes {
-        measure(active, false);
-        measure(active, true);
+        measure(active, false, rounds.unwrap_or(ROUNDS));
+        measure(active, true, rounds.unwrap_or(ROUNDS));
     }
 }

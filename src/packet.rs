@@ -351,8 +351,14 @@ impl Facts {
     }
 
     /// Forget everything, for the next frame.
+    #[inline]
     pub fn reset(&mut self) {
-        *self = Self::new();
+        // What is in the layers behind their count is never read: a third of the bytes stays as it
+        // is.
+        *self = Self {
+            layers: self.layers,
+            ..Self::new()
+        };
     }
 
     /// Headers found, outermost first (`meta` is not among them).
@@ -363,6 +369,7 @@ impl Facts {
     }
 
     /// Add a header at `offset`; false when [`LAYERS_MAX`] are there already.
+    #[inline]
     #[must_use]
     pub fn push(&mut self, protocol: Protocol, offset: u16) -> bool {
         let Some(slot) = self.layers.get_mut(usize::from(self.layer_count)) else {
@@ -375,6 +382,7 @@ impl Facts {
     }
 
     /// Take back the innermost header: it could not be read.
+    #[cold]
     pub fn pop(&mut self) {
         if let Some(last) = self.layers().last().copied() {
             self.layer_count -= 1;
@@ -390,6 +398,7 @@ impl Facts {
 
     /// An intact IP header starts at `offset`: what was known of an outer IP packet and of what it
     /// carries gives way, because these facts are those of the innermost one.
+    #[inline]
     pub fn begin_ip(&mut self, version: u8, protocol: u8, offset: u16) {
         self.ip_version = version;
         self.ip_protocol = protocol;

@@ -1,4 +1,4 @@
-//! DPDK 22.11 for the appliance: the only crate of it with `unsafe` code.
+//! DPDK 22.11 for the appliance: with `memory` the only crate of it with `unsafe` code.
 //!
 //! ```text
 //! Eal::init -> Device::open -> Device::start -> Port (shared) + one RxQueue per queue (owned)

@@ -294,6 +294,7 @@ impl Next {
     }
 
     /// The protocol it leads to, when there is one.
+    #[inline]
     fn resolve(self) -> Option<Protocol> {
         let of = |table: &[Option<Protocol>], number: u16| *table.get(usize::from(number))?;
         match self {
@@ -342,30 +343,70 @@ fn outermost(link: LinkType, cursor: &Cursor<'_>) -> Result<Protocol, Stop> {
 
 /// Read header after header, from one of `protocol` on, and say why that ended.
 fn walk(mut protocol: Protocol, cursor: &mut Cursor<'_>, facts: &mut Facts) -> Stop {
-    while let Some(dissect) = protocol.definition().dissect {
-        let start = cursor.offset();
-        let Ok(offset) = u16::try_from(start) else {
-            return Stop::TooFar;
+    loop {
+        // Most headers are of these four: a dissector that the compiler knows becomes part of the
+        // loop.
+        let step = match protocol {
+            Protocol::Ethernet => step_known(
+                header::ethernet::DEFINITION.dissect,
+                protocol,
+                cursor,
+                facts,
+            ),
+            Protocol::Ipv4 => step_known(header::ipv4::DEFINITION.dissect, protocol, cursor, facts),
+            Protocol::Tcp => step_known(header::tcp::DEFINITION.dissect, protocol, cursor, facts),
+            Protocol::Udp => step_known(header::udp::DEFINITION.dissect, protocol, cursor, facts),
+            other => step(other.definition().dissect, other, cursor, facts),
         };
-        if !facts.push(protocol, offset) {
-            return Stop::TooManyLayers;
-        }
-        cursor.set_whole(facts.is_whole(offset));
-        let next = match dissect(cursor, facts) {
-            Ok(next) => next,
-            Err(stop) => {
-                if stop == Stop::Truncated && cursor.offset() == start {
-                    facts.pop();
-                }
-                return stop;
-            }
-        };
-        protocol = match next.resolve() {
-            Some(protocol) => protocol,
-            None => return last(next, start, cursor, facts),
+        protocol = match step {
+            Ok(protocol) => protocol,
+            Err(stop) => return stop,
         };
     }
-    Stop::None
+}
+
+/// As [`step`], with a cursor of its own, which can stay in registers.
+#[inline(always)]
+fn step_known(
+    dissect: Option<Dissect>,
+    protocol: Protocol,
+    cursor: &mut Cursor<'_>,
+    facts: &mut Facts,
+) -> Result<Protocol, Stop> {
+    let mut own = *cursor;
+    let step = step(dissect, protocol, &mut own, facts);
+    *cursor = own;
+    step
+}
+
+/// Read one header. Returns the protocol of the next one, or why there is none.
+#[inline(always)]
+fn step(
+    dissect: Option<Dissect>,
+    protocol: Protocol,
+    cursor: &mut Cursor<'_>,
+    facts: &mut Facts,
+) -> Result<Protocol, Stop> {
+    let Some(dissect) = dissect else {
+        return Err(Stop::None);
+    };
+    let start = cursor.offset();
+    let offset = u16::try_from(start).map_err(|_| Stop::TooFar)?;
+    if !facts.push(protocol, offset) {
+        return Err(Stop::TooManyLayers);
+    }
+    cursor.set_whole(facts.is_whole(offset));
+    let next = match dissect(cursor, facts) {
+        Ok(next) => next,
+        Err(stop) => {
+            if stop == Stop::Truncated && cursor.offset() == start {
+                facts.pop();
+            }
+            return Err(stop);
+        }
+    };
+    next.resolve()
+        .ok_or_else(|| last(next, start, cursor, facts))
 }
 
 /// The end of a walk whose last dissector, that began at `start`, led to no other.

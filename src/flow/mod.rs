@@ -2,8 +2,8 @@
 //! record of each flow that ended.
 //!
 //! A burst goes through in passes, so that the memory of all its flows is fetched at the same time
-//! and not one after the other: keys and hashes, then one word of every bucket, then one of every
-//! flow, then the work. All memory is taken at start, and all time is that of the packets.
+//! and not one after the other: keys and hashes, which ask for the buckets; the buckets, which ask
+//! for the flows; then the work. All memory is taken at start, and all time is that of the packets.
 
 pub mod blocks;
 pub mod fragments;
@@ -35,7 +35,6 @@ use key::{Secret, protocol};
 use observation::{Observation, Untracked};
 use settings::{Class, Timeouts};
 use state::{Hot, bit, mark};
-use std::hint::black_box;
 use table::Table;
 use tcp::ends::{End, Ends};
 use tcp::flag;
@@ -125,8 +124,8 @@ impl Flows {
             timeouts: Timeouts::new(settings),
             vlan_in_key: settings.vlan_in_key,
             table: Table::new(flows_max),
-            hot: vec![Hot::EMPTY; flows_max],
-            cold: vec![Flow::default(); flows_max],
+            hot: memory::filled(Hot::EMPTY, flows_max),
+            cold: memory::filled(Flow::default(), flows_max),
             free: all.rev().collect(),
             wheel: Wheel::new(flows_max),
             next_id: 1,
@@ -247,7 +246,7 @@ impl Flows {
     fn read(&mut self, frames: &[Frame<'_>], facts: &[Facts], burst: &mut [Observation]) {
         for ((frame, facts), seen) in frames.iter().zip(facts).zip(burst) {
             match seen.read(frame, facts, &self.secret, self.vlan_in_key) {
-                Ok(()) => {}
+                Ok(()) => self.table.prefetch(seen.hash),
                 Err(Untracked::NotIp) => self.counters.not_ip += 1,
                 Err(Untracked::Fragment) => self.counters.fragments += 1,
                 Err(Untracked::CutOff) => self.counters.cut_off += 1,
@@ -255,45 +254,34 @@ impl Flows {
         }
     }
 
-    /// Second and third pass: one word of each bucket, then one of both lines of each flow, for
-    /// their own sake. The loads of a pass do not wait for one another, so the burst pays for one
-    /// miss and not for all of them. The loops are tight so that many turns fit into the window of
-    /// the core.
+    /// Second pass: where the flows probably are. Their lines come while the buckets of the
+    /// packets behind are read.
     fn fetch(&self, burst: &mut [Observation]) {
-        let touched = burst
-            .iter()
-            .fold(0, |sum, seen| sum ^ self.table.touch(seen.hash));
-        black_box(touched);
-        for seen in &mut *burst {
+        for seen in burst {
             seen.guess = self.table.guess(seen.hash);
+            if let Some(place) = seen.guess.and_then(|index| usize::try_from(index).ok()) {
+                memory::prefetch_element(&self.hot, place);
+            }
         }
-        let touched = burst
-            .iter()
-            .filter_map(|seen| self.hot.get(usize::try_from(seen.guess?).ok()?))
-            .fold(0, |sum, hot| {
-                sum ^ hot.key.first_word() ^ u64::from(hot.second_line())
-            });
-        black_box(touched);
     }
 
-    /// Fourth pass: the cold part of the flows whose packet probably ends the measurement of a
+    /// Third pass: the cold part of the flows whose packet probably ends the measurement of a
     /// round trip, which is the one thing that an ordinary segment does there.
     fn fetch_cold(&self, burst: &[Observation]) {
-        let measured = |seen: &Observation| {
-            let place = usize::try_from(seen.guess?).ok()?;
-            let hot = self.hot.get(place)?;
-            let measures = hot.has(0, mark::SAMPLE) || hot.has(1, mark::SAMPLE);
-            measures.then(|| self.cold.get(place))?
-        };
-        let touched = burst
-            .iter()
-            .filter_map(measured)
-            .fold(0, |sum, flow| sum ^ flow.tcp.samples());
-        black_box(touched);
+        for seen in burst {
+            let Some(place) = seen.guess.and_then(|index| usize::try_from(index).ok()) else {
+                continue;
+            };
+            if let (Some(hot), Some(flow)) = (self.hot.get(place), self.cold.get(place)) {
+                let peer = hot.direction(seen).reverse().index();
+                if hot.has(peer, mark::SAMPLE) {
+                    flow.tcp.prefetch_samples(peer);
+                }
+            }
+        }
     }
 
     /// The flow of a packet.
-    #[inline]
     fn find(&self, seen: &Observation) -> Option<u32> {
         let is_it = |index: u32| {
             usize::try_from(index)
@@ -311,6 +299,33 @@ impl Flows {
     /// Last pass: one packet. False, with nothing done, when it would end a flow and may not.
     #[inline]
     fn update(
+        &mut self,
+        seen: &Observation,
+        facts: &mut FlowFacts,
+        may_end: bool,
+        ended: Ended<'_>,
+    ) -> bool {
+        // Nearly always the flow is where it was guessed to be, and goes on.
+        if let Some(index) = seen.guess
+            && let Ok(place) = usize::try_from(index)
+            && let (Some(hot), Some(flow)) = (self.hot.get_mut(place), self.cold.get_mut(place))
+            && hot.key == seen.key
+            && !Self::may_be_over(&self.timeouts, hot, seen)
+        {
+            facts.flags = 0;
+            self.counters.packets += 1;
+            if Self::count(&self.timeouts, hot, flow, index, seen, facts) {
+                self.rearm(index, seen);
+            }
+            true
+        } else {
+            self.search(seen, facts, may_end, ended)
+        }
+    }
+
+    /// As [`Flows::update`], for any packet.
+    #[inline(never)]
+    fn search(
         &mut self,
         seen: &Observation,
         facts: &mut FlowFacts,
@@ -339,12 +354,25 @@ impl Flows {
         };
         self.counters.packets += 1;
         facts.flags = if is_new { FlowFacts::NEW } else { 0 };
-        self.count(index, seen, facts);
+        if let Ok(place) = usize::try_from(index)
+            && let (Some(hot), Some(flow)) = (self.hot.get_mut(place), self.cold.get_mut(place))
+            && Self::count(&self.timeouts, hot, flow, index, seen, facts)
+        {
+            self.rearm(index, seen);
+        }
         true
     }
 
-    /// Must the flow end before this packet, which is that of another one with the same five-tuple?
+    /// Is there anything to ask [`Flows::is_over`] about?
     #[inline]
+    fn may_be_over(timeouts: &Timeouts, hot: &Hot, seen: &Observation) -> bool {
+        let silence = seen.timestamp.nanos_since(hot.last_seen());
+        silence > timeouts.idle(hot.class)
+            || timeouts.active != u64::MAX
+            || seen.tcp_flags & flag::SYN != 0
+    }
+
+    /// Must the flow end before this packet, which is that of another one with the same five-tuple?
     fn is_over(&self, index: u32, seen: &Observation) -> Option<EndReason> {
         let hot = self.hot.get(usize::try_from(index).ok()?)?;
         let now = seen.timestamp;
@@ -452,15 +480,16 @@ impl Flows {
         self.counters.created += 1;
     }
 
-    /// Take a packet into account.
-    #[inline]
-    fn count(&mut self, index: u32, seen: &Observation, facts: &mut FlowFacts) {
-        let Some(place) = usize::try_from(index).ok() else {
-            return;
-        };
-        let (Some(hot), Some(flow)) = (self.hot.get_mut(place), self.cold.get_mut(place)) else {
-            return;
-        };
+    /// Take a packet into account. Returns whether the deadline of its flow came nearer.
+    #[inline(always)]
+    fn count(
+        timeouts: &Timeouts,
+        hot: &mut Hot,
+        flow: &mut Flow,
+        index: u32,
+        seen: &Observation,
+        facts: &mut FlowFacts,
+    ) -> bool {
         let direction = hot.direction(seen);
         facts.id = hot.id;
         facts.index = index;
@@ -487,9 +516,7 @@ impl Flows {
             _ => {}
         }
         let after = hot.class;
-        if after != before && self.timeouts.idle(after) < self.timeouts.idle(before) {
-            self.rearm(index, seen);
-        }
+        after != before && timeouts.idle(after) < timeouts.idle(before)
     }
 
     /// Put a flow into the wheel again: it is new, or its deadline came nearer.

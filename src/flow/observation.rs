@@ -87,7 +87,7 @@ impl Observation {
 
     /// Lengths and time to live of the innermost IP packet. Returns its addresses.
     #[inline]
-    fn read_ip(&mut self, frame: &Frame<'_>, facts: &Facts) -> Option<(u128, u128)> {
+    fn read_ip(&mut self, frame: &Frame<'_>, facts: &Facts) -> Option<([u64; 2], [u64; 2])> {
         let header = frame.data.get(usize::from(facts.ip_offset)..)?;
         let announced;
         let addresses;
@@ -99,7 +99,7 @@ impl Observation {
             announced = u32::from(u16::from_be_bytes([l0, l1]));
             let source = u32::from_be_bytes([a, b, c, d]);
             let destination = u32::from_be_bytes([e, f, g, h]);
-            addresses = (u128::from(source), u128::from(destination));
+            addresses = ([0, u64::from(source)], [0, u64::from(destination)]);
         } else {
             let header = header.first_chunk::<40>()?;
             let [_, _, _, _, l0, l1, _, ttl, ..] = *header;
@@ -111,10 +111,7 @@ impl Observation {
             };
             let (_, ends) = header.split_at(8);
             let (source, destination) = ends.split_at(16);
-            addresses = (
-                u128::from_be_bytes(*source.first_chunk()?),
-                u128::from_be_bytes(*destination.first_chunk()?),
-            );
+            addresses = (words(source)?, words(destination)?);
         }
         // Without a length, the packet reaches to the end of the frame.
         self.ip_bytes = match announced {
@@ -187,6 +184,14 @@ impl Observation {
             .saturating_sub(ip_header.saturating_add(length));
         Some(ends)
     }
+}
+
+/// The two words of an IPv6 address, the upper one first.
+#[inline]
+fn words(address: &[u8]) -> Option<[u64; 2]> {
+    let upper = address.first_chunk()?;
+    let lower = address.last_chunk()?;
+    Some([u64::from_be_bytes(*upper), u64::from_be_bytes(*lower)])
 }
 
 #[cfg(test)]

@@ -120,12 +120,6 @@ impl Hot {
         self.marks[index] &= !mark;
     }
 
-    /// Some word of the second cache line.
-    #[inline]
-    pub(super) const fn second_line(&self) -> u8 {
-        self.state
-    }
-
     /// Packets counted in a direction since the counter last overflowed.
     #[inline]
     pub(super) const fn packets_lately(&self, index: usize) -> u16 {

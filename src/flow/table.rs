@@ -93,7 +93,7 @@ impl Table {
     pub(super) fn new(flows_max: usize) -> Self {
         let buckets = flows_max.div_ceil(FLOWS_PER_BUCKET).next_power_of_two();
         Self {
-            buckets: vec![Bucket::EMPTY; buckets],
+            buckets: memory::filled(Bucket::EMPTY, buckets),
             mask: u64::try_from(buckets.saturating_sub(1)).unwrap_or(0),
         }
     }
@@ -112,12 +112,10 @@ impl Table {
         tag.max(1)
     }
 
-    /// Read one word of the home bucket, so that its line is on its way when it is needed.
+    /// Ask for the line of the home bucket, so that it is on its way when it is needed.
     #[inline]
-    pub(super) fn touch(&self, hash: u64) -> u32 {
-        self.buckets
-            .get(self.place(hash, 0))
-            .map_or(0, |bucket| bucket.displaced)
+    pub(super) fn prefetch(&self, hash: u64) {
+        memory::prefetch_element(&self.buckets, self.place(hash, 0));
     }
 
     /// A flow in the home bucket that may be the one of `hash`: right but for one in fifty.
@@ -250,7 +248,7 @@ mod tests {
         table.remove(hash, 35);
         table.remove(hash, 77);
         assert_eq!(
-            table.touch(hash),
+            table.buckets[table.place(hash, 0)].displaced,
             35,
             "36 were displaced, one of them is gone"
         );

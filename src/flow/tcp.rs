@@ -588,11 +588,10 @@ impl Tcp {
             .saturating_add(b.counters.retransmissions)
     }
 
-    /// Some words next to the round trips of both directions.
+    /// Ask for the round trips of one direction.
     #[inline]
-    pub(super) const fn samples(&self) -> u32 {
-        let [a, b] = &self.sides;
-        a.counters.round_trips.samples ^ b.counters.round_trips.samples
+    pub(super) fn prefetch_samples(&self, index: usize) {
+        memory::prefetch(&self.sides[index].counters.round_trips);
     }
 
     /// The first sequence number of one direction.

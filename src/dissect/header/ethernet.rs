@@ -35,6 +35,7 @@ pub(super) const ETHER_TYPE_MIN: u16 = 0x0600;
 /// EtherType of IPX, which is how raw 802.3 frames of NetWare go on without saying so.
 const ETHER_TYPE_IPX: u16 = 0x8137;
 
+#[inline]
 fn dissect(cursor: &mut Cursor<'_>, _: &mut Facts) -> Result<Next, Stop> {
     let [.., high, low] = *cursor.take::<14>()?;
     Ok(type_or_length(cursor, u16::from_be_bytes([high, low])))
@@ -45,6 +46,7 @@ fn dissect(cursor: &mut Cursor<'_>, _: &mut Facts) -> Result<Next, Stop> {
 /// A length cuts off the padding of short frames and leads to LLC. The exception is NetWare's raw
 /// 802.3, where IPX follows without LLC; its checksum field is always 0xffff, which is no LLC
 /// address pair that anyone uses.
+#[inline]
 pub(super) fn type_or_length(cursor: &mut Cursor<'_>, number: u16) -> Next {
     if number >= ETHER_TYPE_MIN {
         return Next::EtherType(number);

@@ -75,6 +75,7 @@ const ECN_CE: u8 = 3;
 const OPTION_END: u8 = 0;
 const OPTION_NO_OPERATION: u8 = 1;
 
+#[inline]
 fn dissect(cursor: &mut Cursor<'_>, facts: &mut Facts) -> Result<Next, Stop> {
     let start = u16::try_from(cursor.offset()).map_err(|_| Stop::TooFar)?;
     let header = *cursor.take::<FIXED_LENGTH>()?;

@@ -83,6 +83,7 @@ const OPTION_NO_OPERATION: u8 = 1;
 /// Timestamps (RFC 7323, section 3.2), with their length.
 const OPTION_TIMESTAMPS: [u8; 2] = [8, 10];
 
+#[inline]
 fn dissect(cursor: &mut Cursor<'_>, facts: &mut Facts) -> Result<Next, Stop> {
     let header = *cursor.take::<FIXED_LENGTH>()?;
     let [s0, s1, d0, d1, _, _, _, _, _, _, _, _, offset, flags, ..] = header;

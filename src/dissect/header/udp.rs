@@ -26,6 +26,7 @@ pub(in crate::dissect) const DEFINITION: Definition = Definition {
 
 const HEADER_LENGTH: usize = 8;
 
+#[inline]
 fn dissect(cursor: &mut Cursor<'_>, facts: &mut Facts) -> Result<Next, Stop> {
     let [s0, s1, d0, d1, l0, l1, _, _] = *cursor.take::<HEADER_LENGTH>()?;
     facts.source_port = u16::from_be_bytes([s0, s1]);
