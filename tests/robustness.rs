@@ -3,6 +3,7 @@
 //! for. And what comes out does not depend on how packets are grouped into bursts.
 #![allow(
     clippy::unwrap_used,
+    clippy::expect_used,
     clippy::print_stdout,
     reason = "this file is a test throughout, and may stop at the first surprise"
 )]
@@ -435,7 +436,7 @@ fn seeded_corruption_is_survived() {
     let modes = both_modes(&folder);
     files.par_iter().enumerate().for_each(|(number, file)| {
         let number = as_u64(number);
-        if (number + seed) % BROKEN_EVERY != 0 {
+        if !(number + seed).is_multiple_of(BROKEN_EVERY) {
             return;
         }
         let Some(source) = preload(file) else { return };

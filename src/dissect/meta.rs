@@ -25,7 +25,7 @@ pub(super) const DEFINITION: Definition = Definition {
     ],
 };
 
-/// The attributes of every protocol, by MMT's ids. They are extracted by [`extract_generic`].
+/// The attributes of every protocol, by MMT's ids. They are extracted by `extract_generic`.
 pub const GENERIC: &[Attribute] = &[
     Attribute::packet(4096, "p_hdr", Type::Pointer, absent),
     Attribute::packet(4097, "p_data", Type::Pointer, absent),

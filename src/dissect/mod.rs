@@ -1,8 +1,14 @@
 //! Bytes to facts: which headers a frame has, and where.
 //!
-//! The one table of protocols is [`protocols!`] below: a protocol is one file under `header/` or
+//! The one table of protocols is `protocols!` below: a protocol is one file under `header/` or
 //! `application/` that exports a `DEFINITION`, and one line here. A protocol binds itself to its
 //! parent (an EtherType, an IP protocol number, a UDP port), so no parent is edited for a child.
+//!
+//! Code here works on numbers from the wire, so indexing and arithmetic that can fail are refused.
+#![cfg_attr(
+    not(test),
+    warn(clippy::indexing_slicing, clippy::arithmetic_side_effects)
+)]
 
 pub mod attribute;
 pub mod cursor;
@@ -108,7 +114,7 @@ pub struct Definition {
     pub dissect: Option<Dissect>,
     /// Where it is found.
     pub bindings: &'static [Binding],
-    /// Its own attributes, by ascending id; the generic ones come from [`attribute::GENERIC`].
+    /// Its own attributes, by ascending id; the generic ones come from `meta::GENERIC`.
     pub attributes: &'static [Attribute],
 }
 
@@ -198,6 +204,7 @@ impl ProtocolSet {
 
 impl Protocol {
     /// Its definition.
+    #[allow(clippy::indexing_slicing, reason = "one entry for each variant")]
     pub fn definition(self) -> &'static Definition {
         &DEFINITIONS_STATIC[self as usize]
     }

@@ -70,6 +70,16 @@ pub struct FlowCounters {
 }
 
 impl FlowCounters {
+    /// Packets that belong to no flow by reason, for metrics.
+    pub const fn untracked_named(&self) -> [(&'static str, u64); 4] {
+        [
+            ("table_full", self.table_full),
+            ("not_ip", self.not_ip),
+            ("fragments", self.fragments),
+            ("cut_off", self.cut_off),
+        ]
+    }
+
     /// Flows ended by reason, for metrics.
     pub fn ended_named(&self) -> [(&'static str, u64); EndReason::ALL.len()] {
         let mut named = [("", 0); EndReason::ALL.len()];

@@ -187,11 +187,9 @@ pub fn statistics(snapshot: &Snapshot) -> String {
             .collect();
         group("dissection stopped", &owned(&stops));
         group("fragments", &owned(&worker.fragments.named()));
-        let flows = [
-            ("created", worker.flows.created),
-            ("table full", worker.flows.table_full),
-        ];
-        group("flows", &owned(&flows));
+        group("flows", &owned(&[("created", worker.flows.created)]));
+        let untracked = worker.flows.untracked_named();
+        group("packets without a flow", &owned(&untracked));
         group("flows ended", &owned(&worker.flows.ended_named()));
         group("applications", &owned(&worker.applications.named()));
         group("streams", &owned(&worker.reassembly.named()));

@@ -195,10 +195,11 @@ fn flows(families: &Families, workers: &[Counters]) -> Result<(), prometheus::Er
         "reason",
         named(workers, |worker| worker.flows.ended_named().to_vec()),
     )?;
-    families.count(
-        "wirelynx_flow_table_full_packets_total",
-        "Packets that passed without a flow because the table was full",
-        sum(|worker| worker.flows.table_full),
+    families.counts(
+        "wirelynx_untracked_packets_total",
+        "Packets that passed without a flow, by reason",
+        "reason",
+        named(workers, |worker| worker.flows.untracked_named().to_vec()),
     )?;
     families.gauge(
         "wirelynx_flows",

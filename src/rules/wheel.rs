@@ -3,7 +3,7 @@
 //! It holds (deadline, key) pairs; cancelling is the owner's business: an entry whose key has moved
 //! on is dropped when it comes up (`advance` asks for each). Entries therefore cost their 24 bytes
 //! until their deadline, and the number of entries is bounded by the owner's own number of
-//! instances times the moves each can make before a deadline; beyond [`ENTRIES_PER_KEY`] times the
+//! instances times the moves each can make before a deadline; beyond `ENTRIES_PER_KEY` times the
 //! live ones, the dead ones are swept.
 
 /// One tick in microseconds: deadlines are noticed this much late in event time, at most.

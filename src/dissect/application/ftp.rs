@@ -204,7 +204,7 @@ impl Parser {
                     break;
                 };
                 *place = *byte;
-                self.length += 1;
+                self.length = self.length.saturating_add(1);
             }
             let Some(end) = end else {
                 break;

@@ -267,7 +267,7 @@ const COMPAT_METHODS: [&[u8]; 9] = [
 
 /// Reads one TCP segment alone, as MMT does: the request line ends in ` HTTP/1.` and a digit, or
 /// the response starts with `HTTP/1.`; lines end in CR LF; a block cut by the end of the segment
-/// still gives its whole lines. Requests of other methods than [`COMPAT_METHODS`] are no HTTP
+/// still gives its whole lines. Requests of other methods than `COMPAT_METHODS` are no HTTP
 /// there. A segment sent `again` is read only if it names no host: MMT looks on for one until then.
 pub fn compat_message(payload: &[u8], again: bool) -> Option<Message<'_>> {
     let mut length = 0_usize;

@@ -144,6 +144,11 @@ impl Counters {
     }
 }
 
+/// One more. A counter that is full stays so.
+pub(super) const fn count(counter: &mut u64) {
+    *counter = counter.saturating_add(1);
+}
+
 /// What to do with the next bytes of a stream, as the parser of its protocol says.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Step {
@@ -271,7 +276,7 @@ impl Applications {
     /// Slots in use, waiting blocks in use, partial blocks in use.
     pub fn used(&self) -> (usize, u32, u32) {
         (
-            self.conversations.len() - self.free.len(),
+            self.conversations.len().saturating_sub(self.free.len()),
             self.reassembly.blocks_used(),
             self.blocks.used(),
         )
@@ -410,7 +415,7 @@ impl Applications {
     }
 
     fn name(&mut self, state: &mut ApplicationState, application: Application) {
-        self.counters.named += 1;
+        count(&mut self.counters.named);
         state.application = application;
         state.protocol = application.protocol();
         state.phase = Phase::Done;
@@ -419,14 +424,14 @@ impl Applications {
     fn try_again(&mut self, state: &mut ApplicationState, tries_max: u8) {
         state.tries = state.tries.saturating_add(1);
         if state.tries >= tries_max {
-            self.counters.unnamed += 1;
+            count(&mut self.counters.unnamed);
             state.phase = Phase::Done;
         }
     }
 
     fn take_slot(&mut self, reader: Reader, state: &mut ApplicationState) {
         let Some(slot) = self.free.pop() else {
-            self.counters.flows_full += 1;
+            count(&mut self.counters.flows_full);
             state.phase = Phase::Done;
             return;
         };

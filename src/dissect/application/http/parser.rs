@@ -66,7 +66,7 @@ impl Methods {
     fn push(&mut self, method: u64) {
         if self.count < Self::MAX {
             self.bits |= method << (2 * u32::from(self.count));
-            self.count += 1;
+            self.count = self.count.saturating_add(1);
         }
     }
 
@@ -148,9 +148,9 @@ impl Parser {
         let length = u64::from(length);
         let was_head = self.state == State::Head;
         self.state = match self.state {
-            State::Body(left) if left > length => State::Body(left - length),
+            State::Body(left) if left > length => State::Body(left.saturating_sub(length)),
             State::Body(left) if left == length => State::Start,
-            State::Chunk(left) if left > length => State::Chunk(left - length),
+            State::Chunk(left) if left > length => State::Chunk(left.saturating_sub(length)),
             State::Chunk(left) if left == length => State::ChunkEnd,
             State::UntilEnd => State::UntilEnd,
             State::Tunnel => State::Tunnel,
@@ -274,7 +274,7 @@ impl Parser {
             self.line = Line::Empty;
             self.lines = self.lines.saturating_add(1);
             if blank || self.lines > HTTP_HEAD_LINES_MAX && self.state == State::Head {
-                return (input.len() - rest.len(), blank);
+                return (input.len().saturating_sub(rest.len()), blank);
             }
         }
         self.line = match (self.line, rest) {
@@ -311,7 +311,7 @@ impl Parser {
                 }
                 (_, Some(digit)) if digits < DIGITS_MAX => {
                     size = size << 4 | u64::from(digit);
-                    digits += 1;
+                    digits = digits.saturating_add(1);
                 }
                 (_, Some(_)) if digits == DIGITS_MAX => return self.lose(input),
                 (_, None) if digits == 0 => return self.lose(input),
@@ -356,7 +356,7 @@ fn find_start(input: &[u8]) -> Option<usize> {
         }
         let end = memchr(b'\n', rest)?;
         plausible = matches!(rest.get(..end), Some([] | [b'\r']));
-        from += end + 1;
+        from = from.saturating_add(end).saturating_add(1);
     }
     None
 }
@@ -370,7 +370,8 @@ const CHUNK_START: State = State::ChunkSize {
 /// How much of `left` bytes `input` has, and what is left then.
 fn take(input: &[u8], left: u64) -> (usize, u64) {
     let taken = usize::try_from(left).map_or(input.len(), |left| left.min(input.len()));
-    (taken, left - u64::try_from(taken).unwrap_or(left))
+    let rest = left.saturating_sub(u64::try_from(taken).unwrap_or(left));
+    (taken, rest)
 }
 
 /// What the header lines say of the body.

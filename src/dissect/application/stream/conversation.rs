@@ -4,7 +4,7 @@
 use super::super::detect::{self, Application, Sample, Verdict};
 use super::super::{ftp, http};
 use super::results::{Bytes, Refused, Results};
-use super::{Counters, Step};
+use super::{Counters, Step, count};
 use crate::dissect::Protocol;
 use crate::flow::blocks::{Blocks, Chain};
 use crate::flow::reassembly::{Consumer, Origin};
@@ -119,7 +119,9 @@ pub(super) struct Sink<'s> {
 impl Consumer for Sink<'_> {
     fn data(&mut self, direction: Direction, bytes: &[u8], origin: Origin) {
         let bytes = match origin {
-            Origin::Segment(offset) => Bytes::Frame(self.payload_offset + offset, bytes),
+            Origin::Segment(offset) => {
+                Bytes::Frame(self.payload_offset.saturating_add(offset), bytes)
+            }
             Origin::Buffer => Bytes::Copy(bytes),
         };
         if self.outcome.ended() {
@@ -162,7 +164,8 @@ impl Sink<'_> {
         let sample = if side.kept.is_empty() {
             bytes
         } else {
-            let fits = side.kept.len() + bytes.get().len() <= DETECT_BYTES_MAX;
+            let length = side.kept.len().saturating_add(bytes.get().len());
+            let fits = length <= DETECT_BYTES_MAX;
             if fits && side.kept.append(self.blocks, bytes.get()) {
                 side.kept.copy_to(self.blocks, &mut joined);
             } else {
@@ -185,7 +188,7 @@ impl Sink<'_> {
             Verdict::More if !sample.get().is_empty() && sample.get().len() < DETECT_BYTES_MAX => {
                 let side = self.conversation.side(direction);
                 if side.kept.is_empty() && !side.kept.append(self.blocks, bytes.get()) {
-                    self.counters.no_block += 1;
+                    count(&mut self.counters.no_block);
                     self.drop_kept(direction);
                 }
             }
@@ -219,7 +222,9 @@ impl Sink<'_> {
                 Reader::Http(parser) => {
                     let was_lost = parser.is_lost();
                     let step = parser.step(rest.get());
-                    self.counters.lost += u64::from(parser.is_lost() && !was_lost);
+                    if parser.is_lost() && !was_lost {
+                        count(&mut self.counters.lost);
+                    }
                     step
                 }
                 Reader::Ftp(parser) => parser.step(rest.get()),
@@ -264,7 +269,7 @@ impl Sink<'_> {
             return;
         }
         if !side.kept.append(self.blocks, part.get()) {
-            self.counters.no_block += 1;
+            count(&mut self.counters.no_block);
             if let Reader::Http(parser) = &mut side.reader {
                 parser.resync();
             }
@@ -290,14 +295,14 @@ impl Sink<'_> {
             Reader::Http(parser) => match parser.head_done(bytes.get(), methods) {
                 Some((kind, tunnel)) => (Protocol::Http, kind, tunnel),
                 None => {
-                    self.counters.lost += 1;
+                    count(&mut self.counters.lost);
                     return;
                 }
             },
             Reader::Ftp(_) => match ftp::kind(bytes.get()) {
                 Some(kind) => (Protocol::Ftp, kind, ftp::starts_tls(bytes.get())),
                 None => {
-                    self.counters.lost += 1;
+                    count(&mut self.counters.lost);
                     return;
                 }
             },
@@ -328,10 +333,10 @@ impl Sink<'_> {
         }
         let mut scratch = std::mem::take(self.scratch);
         side.kept.copy_to(self.blocks, &mut scratch);
-        let end = memchr::memrchr(b'\n', &scratch).map_or(0, |end| end + 1);
+        let end = memchr::memrchr(b'\n', &scratch).map_or(0, |end| end.saturating_add(1));
         scratch.truncate(end);
         if let Some(kind) = http::kind(&scratch) {
-            self.counters.messages_cut += 1;
+            count(&mut self.counters.messages_cut);
             self.emit(Protocol::Http, kind, Bytes::Copy(&scratch));
         }
         *self.scratch = scratch;
@@ -339,9 +344,9 @@ impl Sink<'_> {
 
     fn emit(&mut self, protocol: Protocol, kind: u8, bytes: Bytes<'_>) {
         match self.results.add(protocol, kind, bytes) {
-            Ok(()) => self.counters.messages += 1,
-            Err(Refused::TooMany) => self.counters.messages_over += 1,
-            Err(Refused::ArenaFull) => self.counters.arena_full += 1,
+            Ok(()) => count(&mut self.counters.messages),
+            Err(Refused::TooMany) => count(&mut self.counters.messages_over),
+            Err(Refused::ArenaFull) => count(&mut self.counters.arena_full),
         }
     }
 

@@ -89,13 +89,14 @@ impl Results {
         bytes: Bytes<'_>,
     ) -> Result<(), Refused> {
         let range = self.ranges.get_mut(self.current).ok_or(Refused::TooMany)?;
-        if range.1 - range.0 >= MESSAGES_PER_PACKET_MAX {
+        if range.1.saturating_sub(range.0) >= MESSAGES_PER_PACKET_MAX {
             return Err(Refused::TooMany);
         }
         let (in_frame, start) = match bytes {
             Bytes::Frame(offset, _) => (true, offset),
             Bytes::Copy(copied) => {
-                if copied.len() > self.arena.capacity() - self.arena.len() {
+                let room = self.arena.capacity().saturating_sub(self.arena.len());
+                if copied.len() > room {
                     return Err(Refused::ArenaFull);
                 }
                 let start = self.arena.len();
@@ -110,7 +111,7 @@ impl Results {
             start,
             length: bytes.get().len(),
         });
-        range.1 += 1;
+        range.1 = range.1.saturating_add(1);
         Ok(())
     }
 
