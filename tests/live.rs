@@ -190,8 +190,8 @@ fn replicate(packets: u64, folder: &Path) -> PathBuf {
     made
 }
 
-/// The same packets as a virtual device would give them: it knows whole microseconds, and takes what
-/// was captured of a frame for all of it. Returns how many there are.
+/// The same packets as a virtual device would give them: it knows whole microseconds, and takes
+/// what was captured of a frame for all of it. Returns how many there are.
 fn normalize(from: &Path, to: &Path) -> u64 {
     let mut source = file::open(from.to_str().unwrap()).unwrap();
     let output = BufWriter::new(File::create(to).unwrap());

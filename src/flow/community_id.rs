@@ -1,7 +1,8 @@
 //! Community ID 1.0: a name for a flow that other programs compute alike.
 //!
 //! ```text
-//! "1:" base64(SHA-1(seed (2) | address (4, 16) | address | protocol (1) | 0 (1) | port (2) | port (2)))
+//! "1:" base64(SHA-1(seed (2) | address (4, 16) | address | protocol (1) | 0 (1) | port (2) | port
+//! (2)))
 //! ```
 //!
 //! The lower (address, port) comes first, unless the flow is a one-way one of ICMP. Protocols
