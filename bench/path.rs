@@ -1,9 +1,9 @@
 //! What a packet costs, stage by stage: `cargo bench --bench path -- --help`.
 //!
 //! Frames are in memory before the clock runs. A pass is one walk over all of them; the first one
-//! warms caches and fills the tables and is not measured. Runs of later passes are, in CPU time of the
-//! thread, since on a shared machine elapsed time measures the neighbours. One row an input and scope;
-//! a scope contains those above it, so differences are what a stage costs.
+//! warms caches and fills the tables and is not measured. Runs of later passes are, in CPU time of
+//! the thread, since on a shared machine elapsed time measures the neighbours. One row an input and
+//! scope; a scope contains those above it, so differences are what a stage costs.
 //!
 //! Later passes meet the connections of the first again. For scopes with state that is not the
 //! traffic of a network: flows are found and not created, and rules may see a repetition as an
@@ -37,8 +37,8 @@ type Failure = Box<dyn Error>;
 /// Frames kept of one input.
 const FRAMES_MAX: usize = 20_000_000;
 
-/// CPU time of one run at least. The system advances a thread's CPU time by ticks, of 4 ms where that
-/// was looked at: shorter runs would measure the tick.
+/// CPU time of one run at least. The system advances a thread's CPU time by ticks, of 4 ms where
+/// that was looked at: shorter runs would measure the tick.
 const RUN_NANOS_MIN: u64 = 800_000_000;
 
 /// Set in a run under taskset, so that it does not start another one.
@@ -73,7 +73,8 @@ struct Arguments {
     /// Only these scopes.
     #[arg(long)]
     scope: Vec<String>,
-    /// Rule files or folders for scope `rules`; without one, the published ones beside the captures.
+    /// Rule files or folders for scope `rules`; without one, the published ones beside the
+    /// captures.
     #[arg(long)]
     rules: Vec<String>,
     /// Count instructions instead: under valgrind, as the difference between two and one passes.
@@ -166,8 +167,8 @@ fn preload(path: &Path) -> Result<Preloaded, Failure> {
     Ok(preloaded.repeat(u64::MAX))
 }
 
-/// The rules of scope `rules`, and of no other. What does not load is told: a rule that is not there
-/// costs nothing, and the row would look better than it is.
+/// The rules of scope `rules`, and of no other. What does not load is told: a rule that is not
+/// there costs nothing, and the row would look better than it is.
 fn rules(arguments: &Arguments, scope: Option<Scope>) -> Result<Arc<RuleSet>, Failure> {
     let mut properties = Vec::new();
     if scope == Some(Scope::Rules) {

@@ -7,6 +7,9 @@
     reason = "tests, and what the two processes of a test tell each other"
 )]
 
+#[path = "common/veth.rs"]
+mod veth;
+
 use dpdk_sys::Rss;
 use std::collections::BTreeMap;
 use std::io::Write;
@@ -14,6 +17,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::sync::Mutex;
 use std::time::{Duration, Instant};
+use veth::Veth;
 use wirelynx::capture::dpdk::{DpdkCapture, Monitor, PortSettings, Settings, start};
 use wirelynx::capture::{Burst, Capture, Error, Progress};
 use wirelynx::packet::{DropReason, LinkType};
@@ -407,79 +411,15 @@ fn more_buffers_than_memory_is_an_error() {
     });
 }
 
-/// Two network namespaces joined by a pair of virtual Ethernet interfaces; removed when dropped.
-struct Veth {
-    here: String,
-    there: String,
-}
-
-impl Veth {
-    /// None when this user may not make namespaces.
-    fn new() -> Option<Self> {
-        let run = |arguments: &str| {
-            Command::new("ip")
-                .args(arguments.split(' '))
-                .status()
-                .is_ok_and(|status| status.success())
-        };
-        let base = format!("wlx{}", std::process::id());
-        let veth = Self {
-            here: format!("{base}a"),
-            there: format!("{base}b"),
-        };
-        let (here, there) = (&veth.here, &veth.there);
-        let made = run(&format!("netns add {here}")) && run(&format!("netns add {there}"));
-        if !made {
-            return None;
-        }
-        assert!(run(&format!(
-            "-n {here} link add rx0 type veth peer name tx0 netns {there}"
-        )));
-        for (namespace, interface) in [(here, "rx0"), (there, "tx0")] {
-            // Without IPv6 the kernel sends nothing of its own over the pair.
-            let quiet = format!("net.ipv6.conf.{interface}.disable_ipv6=1");
-            let set = ["netns", "exec", namespace, "sysctl", "-qw", &quiet];
-            let _ = Command::new("ip").args(set).status();
-            assert!(run(&format!(
-                "-n {namespace} link set {interface} mtu 9000 up"
-            )));
-        }
-        Some(veth)
-    }
-
-    /// Run this program again inside the receiving namespace.
-    fn receiver(&self, test: &str) -> Child {
-        Command::new("ip")
-            .args(["netns", "exec", &self.here])
-            .arg(std::env::current_exe().unwrap())
-            .args([test, "--exact", "--nocapture", "--test-threads=1"])
-            .env(SCENARIO, test)
-            .stdin(Stdio::piped())
-            .stdout(Stdio::piped())
-            .spawn()
-            .unwrap()
-    }
-
-    fn replay(&self, file: &Path) {
-        let status = Command::new("ip")
-            .args(["netns", "exec", &self.there, "tcpreplay", "-q", "-i", "tx0"])
-            .args(["--pps", "20000"])
-            .arg(file)
-            .stdout(Stdio::null())
-            .stderr(Stdio::null())
-            .status();
-        assert!(status.unwrap().success());
-    }
-}
-
-impl Drop for Veth {
-    fn drop(&mut self) {
-        for namespace in [&self.here, &self.there] {
-            let _ = Command::new("ip")
-                .args(["netns", "del", namespace])
-                .status();
-        }
-    }
+/// Run this program again inside the receiving namespace.
+fn receiver(veth: &Veth, test: &str) -> Child {
+    veth.receiver(std::env::current_exe().unwrap())
+        .args([test, "--exact", "--nocapture", "--test-threads=1"])
+        .env(SCENARIO, test)
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .spawn()
+        .unwrap()
 }
 
 /// Wait until the receiver prints `READY`; returns what else it prints as an iterator of lines.
@@ -506,18 +446,6 @@ fn finish(mut child: Child, lines: impl Iterator<Item = String>) {
 /// Is this the process inside the namespace?
 fn inside(test: &str) -> bool {
     std::env::var_os(SCENARIO).is_some_and(|name| name == test)
-}
-
-fn veth_or_skip(test: &str) -> Option<Veth> {
-    let veth = Veth::new();
-    if veth.is_none() {
-        assert!(
-            std::env::var_os("CI").is_none(),
-            "network namespaces cannot be made"
-        );
-        println!("NOT RUN: {test}: network namespaces cannot be made (run as root)");
-    }
-    veth
 }
 
 #[test]
@@ -558,15 +486,15 @@ fn every_packet_of_a_kernel_interface_arrives() {
         println!("driver stamps: {}", capture.time().is_none());
         return;
     }
-    let Some(veth) = veth_or_skip(TEST) else {
+    let Some(veth) = Veth::new(TEST) else {
         return;
     };
     let folder = tempfile::tempdir().unwrap();
     let file = write_pcap(folder.path(), "in", &records(COUNT, 100));
     let _turn = TURN.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
-    let mut receiver = veth.receiver(TEST);
+    let mut receiver = receiver(&veth, TEST);
     let lines = until_ready(&mut receiver);
-    veth.replay(&file);
+    veth.replay(&file, 20_000);
     finish(receiver, lines);
 }
 
@@ -591,15 +519,12 @@ fn a_device_that_disappears_is_an_error() {
         assert!(!monitor.snapshot().ports[0].alive);
         return;
     }
-    let Some(veth) = veth_or_skip(TEST) else {
+    let Some(veth) = Veth::new(TEST) else {
         return;
     };
     let _turn = TURN.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
-    let mut receiver = veth.receiver(TEST);
+    let mut receiver = receiver(&veth, TEST);
     let lines = until_ready(&mut receiver);
-    let removed = Command::new("ip")
-        .args(["-n", &veth.here, "link", "del", "rx0"])
-        .status();
-    assert!(removed.unwrap().success());
+    veth.unplug();
     finish(receiver, lines);
 }

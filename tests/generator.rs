@@ -1,8 +1,8 @@
 //! Is generated traffic what it claims to be? Another program, tshark, is asked.
 //!
 //! Each shipped scenario has a test that counts; grammar, determinism and the replicator's promises
-//! follow. Add a scenario with a line in [`CLEAN`], or with a test of its own when it is meant to be
-//! odd.
+//! follow. Add a scenario with a line in [`CLEAN`], or with a test of its own when it is meant to
+//! be odd.
 #![allow(
     clippy::unwrap_used,
     clippy::expect_used,
@@ -399,76 +399,79 @@ fn the_same_seed_gives_the_same_traffic() {
     assert_eq!(sources.len(), 21, "20 clients and the server");
 }
 
+/// Scenarios that are wrong, and how their errors start.
+const ERRORS: &[(&str, &str)] = &[
+    (
+        "udp a b",
+        "line 1, column 5: `a` is neither a host nor an address",
+    ),
+    (
+        "\nudp 1.1.1.1",
+        "line 2, column 1: `udp` needs 2 argument(s)",
+    ),
+    ("shout 1.1.1.1", "line 1, column 1: `shout` is no statement"),
+    (
+        "udp 1.1.1.1 1.1.1.2 prot=1",
+        "line 1, column 21: `udp` has no option `prot`",
+    ),
+    (
+        "udp 1.1.1.1 1.1.1.2 port=65536",
+        "line 1, column 26: `65536` is not a number",
+    ),
+    (
+        "at 5 | udp 1.1.1.1 1.1.1.2",
+        "line 1, column 4: `5` is not a time",
+    ),
+    (
+        "at 5s |",
+        "line 1, column 7: expected a statement after `|`",
+    ),
+    (
+        "udp 1.1.1.1 1.1.1.2 send=\"x",
+        "line 1, column 26: this quote is not closed",
+    ),
+    (
+        "udp 1.1.1.1 1.1.1.2 send=\"\\q\"",
+        "line 1, column 27: expected",
+    ),
+    (
+        "repeat 1000001 | udp 1.1.1.1 1.1.1.2",
+        "line 1, column 8: `1000001` is not",
+    ),
+    (
+        "fragment size=12 | udp 1.1.1.1 1.1.1.2",
+        "line 1, column 15: fragments start at",
+    ),
+    (
+        "gtpu 1.1.1.1 1.1.1.2 | arp 1.1.1.1 1.1.1.2",
+        "line 1, column 1: `gtpu` carries IP",
+    ),
+    (
+        "udp 1.1.1.1 1.1.1.2 send=70000",
+        "line 1, column 26: a datagram has at most",
+    ),
+    (
+        "tcp 1.1.1.1 1.1.1.2 segment=65000 send=65000 ip-options=\"",
+        "line 1, column 57",
+    ),
+    (
+        "scan syn 1.1.1.1 1.1.1.2 ports=9-2",
+        "line 1, column 32: `9-2` is empty",
+    ),
+    ("frame 123", "line 1, column 7: expected an even count"),
+    (
+        "udp 1.1.1.1 2001:db8::1",
+        "line 1, column 5: `1.1.1.1` has no IPv6 address",
+    ),
+    (
+        "repeat 1000000 | ping 1.1.1.1 1.1.1.2 count=9",
+        "line 1, column 18: a scenario has",
+    ),
+];
+
 #[test]
 fn errors_name_line_and_column() {
-    for (text, expected) in [
-        (
-            "udp a b",
-            "line 1, column 5: `a` is neither a host nor an address",
-        ),
-        (
-            "\nudp 1.1.1.1",
-            "line 2, column 1: `udp` needs 2 argument(s)",
-        ),
-        ("shout 1.1.1.1", "line 1, column 1: `shout` is no statement"),
-        (
-            "udp 1.1.1.1 1.1.1.2 prot=1",
-            "line 1, column 21: `udp` has no option `prot`",
-        ),
-        (
-            "udp 1.1.1.1 1.1.1.2 port=65536",
-            "line 1, column 26: `65536` is not a number",
-        ),
-        (
-            "at 5 | udp 1.1.1.1 1.1.1.2",
-            "line 1, column 4: `5` is not a time",
-        ),
-        (
-            "at 5s |",
-            "line 1, column 7: expected a statement after `|`",
-        ),
-        (
-            "udp 1.1.1.1 1.1.1.2 send=\"x",
-            "line 1, column 26: this quote is not closed",
-        ),
-        (
-            "udp 1.1.1.1 1.1.1.2 send=\"\\q\"",
-            "line 1, column 27: expected",
-        ),
-        (
-            "repeat 1000001 | udp 1.1.1.1 1.1.1.2",
-            "line 1, column 8: `1000001` is not",
-        ),
-        (
-            "fragment size=12 | udp 1.1.1.1 1.1.1.2",
-            "line 1, column 15: fragments start at",
-        ),
-        (
-            "gtpu 1.1.1.1 1.1.1.2 | arp 1.1.1.1 1.1.1.2",
-            "line 1, column 1: `gtpu` carries IP",
-        ),
-        (
-            "udp 1.1.1.1 1.1.1.2 send=70000",
-            "line 1, column 26: a datagram has at most",
-        ),
-        (
-            "tcp 1.1.1.1 1.1.1.2 segment=65000 send=65000 ip-options=\"",
-            "line 1, column 57",
-        ),
-        (
-            "scan syn 1.1.1.1 1.1.1.2 ports=9-2",
-            "line 1, column 32: `9-2` is empty",
-        ),
-        ("frame 123", "line 1, column 7: expected an even count"),
-        (
-            "udp 1.1.1.1 2001:db8::1",
-            "line 1, column 5: `1.1.1.1` has no IPv6 address",
-        ),
-        (
-            "repeat 1000000 | ping 1.1.1.1 1.1.1.2 count=9",
-            "line 1, column 18: a scenario has",
-        ),
-    ] {
+    for (text, expected) in ERRORS {
         let error = traffic::generate(text, 1).expect_err(text).to_string();
         assert!(error.starts_with(expected), "{text}\n{error}\n{expected}");
     }

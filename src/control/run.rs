@@ -69,6 +69,10 @@ mod live {
     type Shown = Arc<Mutex<Snapshot>>;
 
     pub(super) fn run(config: &Config) -> Result<(), Failure> {
+        if config.capture.ports.is_empty() {
+            let text = "capture.ports: name at least one port".to_owned();
+            return Err(Failure::Usage(text));
+        }
         let stop = stop_on_signals()?;
         let compat = config.rules.compat == "mmt";
         let mode = if compat { Mode::Compat } else { Mode::Standard };
@@ -82,9 +86,7 @@ mod live {
         let started = dpdk::start(&capture_settings(config))?;
         let (captures, monitor) = started.captures(1);
         let Some(mut capture) = captures.into_iter().next() else {
-            return Err(Failure::Usage(
-                "capture.ports: name at least one port".to_owned(),
-            ));
+            return Err(Failure::Running("no port has a queue".to_owned()));
         };
         let shown: Shown = Arc::new(Mutex::new(Snapshot {
             rules: loaded.ids(),

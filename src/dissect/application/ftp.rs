@@ -1,7 +1,8 @@
 //! File Transfer Protocol, control connection (RFC 959, RFC 2228).
 //!
 //! ```text
-//! COMMAND [SP argument] CRLF  |  code SP text CRLF  |  code "-" text CRLF *( text CRLF ) code SP text CRLF
+//! COMMAND [SP argument] CRLF  |  code SP text CRLF  |  code "-" text CRLF *( text CRLF ) code SP
+//! text CRLF
 //! ```
 //!
 //! A message is a command line, or a reply with all its lines.

@@ -3,8 +3,8 @@
 //! ```text
 //! | version (4 bits) | VLAN (12) | class (3) | encapsulation or health (2) | truncated (1) |
 //! | session (10) |
-//! II:  | reserved (12 bits) | index (20) |
-//! III: | timestamp (4) | group tag (2) | P, frame type (5), hardware (6), D, granularity (2), O (2) |
+//! II:  | reserved (12 bits) | index (20) | III: | timestamp (4) | group tag (2) | P, frame type
+//! (5), hardware (6), D, granularity (2), O (2) |
 //!      | platform data (8): with O |
 //! ```
 //!

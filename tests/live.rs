@@ -1,0 +1,577 @@
+//! The program on live ports, from outside: virtual devices that play capture files, and a kernel
+//! interface in a network namespace.
+#![cfg(feature = "dpdk")]
+#![allow(
+    clippy::unwrap_used,
+    clippy::print_stdout,
+    reason = "this file is a test throughout, and may stop at the first surprise"
+)]
+
+mod common;
+#[path = "common/rules.rs"]
+#[allow(dead_code, reason = "the program loads the rules")]
+mod rules;
+#[path = "common/veth.rs"]
+mod veth;
+
+use std::collections::BTreeMap;
+use std::fs::File;
+use std::io::BufWriter;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, ExitStatus, Stdio};
+use std::sync::{Mutex, MutexGuard};
+use std::time::{Duration, Instant};
+use tempfile::TempDir;
+use veth::Veth;
+use wirelynx::capture::writer::{PcapWriter, Resolution};
+use wirelynx::capture::{Burst, Capture, Progress, file};
+use wirelynx::packet::{Frame, LinkType, Timestamp};
+
+/// Longest life of a program: what hangs fails.
+const PATIENCE: Duration = Duration::from_secs(60);
+
+/// One program at a time: each takes a gigabyte, and spins on its core.
+static TURN: Mutex<()> = Mutex::new(());
+
+fn turn() -> MutexGuard<'static, ()> {
+    TURN.lock().unwrap_or_else(|poisoned| poisoned.into_inner())
+}
+
+/// A program that runs; killed when a test fails before its end.
+struct Running {
+    child: Child,
+    folder: PathBuf,
+}
+
+/// How it ended, and what it said on standard error.
+struct Ended {
+    status: ExitStatus,
+    err: String,
+}
+
+impl Running {
+    /// Start `command`, with what it says in files of `folder`.
+    fn start(mut command: Command, folder: &Path) -> Self {
+        let create = |name| File::create(folder.join(name)).unwrap();
+        let child = command
+            .current_dir(folder)
+            .env_remove("WIRELYNX_LOG")
+            .stdin(Stdio::null())
+            .stdout(create("stdout"))
+            .stderr(create("stderr"))
+            .spawn()
+            .unwrap();
+        let folder = folder.to_owned();
+        Self { child, folder }
+    }
+
+    fn err(&self) -> String {
+        std::fs::read_to_string(self.folder.join("stderr")).unwrap()
+    }
+
+    /// Wait until it says this on standard error; the rest of that line.
+    fn says(&mut self, text: &str) -> String {
+        let start = Instant::now();
+        loop {
+            let err = self.err();
+            let found = err.lines().find_map(|line| line.split_once(text));
+            if let Some((_, rest)) = found {
+                return rest.to_owned();
+            }
+            let ended = self.child.try_wait().unwrap();
+            assert!(ended.is_none(), "it did not say '{text}': {err}");
+            assert!(
+                start.elapsed() < PATIENCE,
+                "it does not say '{text}': {err}"
+            );
+            std::thread::sleep(Duration::from_millis(20));
+        }
+    }
+
+    fn signal(&self, name: &str) {
+        let number = self.child.id().to_string();
+        let status = Command::new("kill").args(["-s", name, &number]).status();
+        assert!(status.unwrap().success());
+    }
+
+    fn wait(mut self) -> Ended {
+        let start = Instant::now();
+        loop {
+            if let Some(status) = self.child.try_wait().unwrap() {
+                let err = self.err();
+                assert!(!err.contains("panicked"), "{err}");
+                return Ended { status, err };
+            }
+            assert!(
+                start.elapsed() < PATIENCE,
+                "it does not end: {}",
+                self.err()
+            );
+            std::thread::sleep(Duration::from_millis(20));
+        }
+    }
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        // Both fail where it has ended by itself.
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+impl Ended {
+    fn status(self, status: i32) -> Self {
+        assert_eq!(self.status.code(), Some(status), "{}", self.err);
+        self
+    }
+
+    fn says(self, text: &str) -> Self {
+        assert!(self.err.contains(text), "no '{text}' in: {}", self.err);
+        self
+    }
+
+    /// The line of the final account.
+    fn account(&self) -> &str {
+        let mut lines = self.err.lines();
+        lines.rfind(|line| line.starts_with("account: ")).unwrap()
+    }
+}
+
+/// `wirelynx run` with these settings; its metrics are on some free port.
+fn with_settings(mut command: Command, settings: &[String]) -> Command {
+    command.args(["run", "-X", "metrics.address=127.0.0.1:0"]);
+    command.args(settings.iter().flat_map(|setting| ["-X", setting]));
+    command
+}
+
+fn live(settings: &[&str]) -> Command {
+    let settings: Vec<String> = settings.iter().map(|one| (*one).to_owned()).collect();
+    let program = Command::new(env!("CARGO_BIN_EXE_wirelynx"));
+    with_settings(program, &settings)
+}
+
+/// Folders of rules, as far as they are there.
+fn rule_folders() -> Vec<PathBuf> {
+    let Some(captures) = common::captures() else {
+        println!("the published rules DID NOT RUN");
+        return vec![Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/conformance/rules")];
+    };
+    rules::folders(&captures).to_vec()
+}
+
+/// Make the capture of a scenario of `bench/scenarios`.
+fn generate(scenario: &str, folder: &Path) -> PathBuf {
+    let package = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let made = folder.join(format!("{scenario}.generated"));
+    let status = Command::new(env!("CARGO_BIN_EXE_wirelynx-traffic"))
+        .arg("generate")
+        .arg(package.join(format!("bench/scenarios/{scenario}.scenario")))
+        .arg("--output")
+        .arg(&made)
+        .stdout(Stdio::null())
+        .status();
+    assert!(status.unwrap().success(), "{scenario}");
+    made
+}
+
+/// Make a capture of many copies of generated flows.
+fn replicate(packets: u64, folder: &Path) -> PathBuf {
+    let made = folder.join("replicated");
+    let status = Command::new(env!("CARGO_BIN_EXE_wirelynx-traffic"))
+        .args(["replicate", "--flows", "500", "--packets"])
+        .arg(packets.to_string())
+        .arg("--output")
+        .arg(&made)
+        .args(["http", "tcp", "dns"].map(|scenario| generate(scenario, folder)))
+        .stdout(Stdio::null())
+        .status();
+    assert!(status.unwrap().success());
+    made
+}
+
+/// The same packets as a virtual device would give them: it knows whole microseconds, and takes
+/// what was captured of a frame for all of it. Returns how many there are.
+fn normalize(from: &Path, to: &Path) -> u64 {
+    let mut source = file::open(from.to_str().unwrap()).unwrap();
+    let output = BufWriter::new(File::create(to).unwrap());
+    let mut writer =
+        PcapWriter::with_resolution(output, LinkType::ETHERNET, Resolution::Microseconds).unwrap();
+    loop {
+        let mut burst = Burst::new();
+        if source.receive(&mut burst).unwrap() == Progress::End {
+            writer.flush().unwrap();
+            return writer.frames();
+        }
+        for frame in burst {
+            let wire_length = u32::try_from(frame.data.len()).unwrap();
+            let frame = Frame {
+                wire_length,
+                ..frame
+            };
+            writer.write(&frame).unwrap();
+        }
+    }
+}
+
+/// UDP datagrams in frames of up to 9,014 bytes, and one larger than any receive buffer.
+fn jumbo(to: &Path) {
+    let output = BufWriter::new(File::create(to).unwrap());
+    let mut writer = PcapWriter::new(output, LinkType::ETHERNET).unwrap();
+    for (number, length) in (0_u64..).zip([60, 1_514, 2_048, 2_049, 9_014, 4_000, 65_000]) {
+        let mut data = vec![0; length];
+        let announced = u16::try_from(length - 14).unwrap();
+        data[12..16].copy_from_slice(&[8, 0, 0x45, 0]);
+        data[16..18].copy_from_slice(&announced.to_be_bytes());
+        data[22..24].copy_from_slice(&[64, 17]);
+        data[26..34].copy_from_slice(&[10, 0, 0, 1, 10, 0, 0, 2]);
+        data[34..38].copy_from_slice(&[0x13, 0x88, 0x17, 0x70]);
+        data[38..40].copy_from_slice(&(announced - 20).to_be_bytes());
+        let frame = Frame {
+            data: &data,
+            wire_length: u32::try_from(length).unwrap(),
+            timestamp: Timestamp::from_micros(1_700_000_000_000_000 + number),
+            link: LinkType::ETHERNET,
+            port: 0,
+            queue: 0,
+        };
+        writer.write(&frame).unwrap();
+    }
+    writer.flush().unwrap();
+}
+
+/// Generated, published and hand-made captures, all of Ethernet frames.
+fn captures(folder: &Path) -> Vec<PathBuf> {
+    const GENERATED: [&str; 8] = [
+        "http",
+        "fragments",
+        "tcp",
+        "dns",
+        "scans",
+        "tunnels",
+        "malformed",
+        "evasion",
+    ];
+    const PUBLISHED: [&str; 6] = [
+        "mmt-dpi/src/examples/google-fr.pcap",
+        "ndpi/pcap/WebattackSQLinj.pcap",
+        "ndpi/pcap/dns_fragmented.pcap",
+        "5greplay/pcap/oai.pcap",
+        "pcapplusplus/ExamplesTest/pcap_examples/ip-frag.pcap",
+        "zeek/Traces/ftp/cwd-navigation.pcap",
+    ];
+    let mut all = GENERATED
+        .map(|scenario| generate(scenario, folder))
+        .to_vec();
+    let frames = folder.join("jumbo.made");
+    jumbo(&frames);
+    all.push(frames);
+    if let Some(captures) = common::captures() {
+        all.extend(PUBLISHED.map(|name| captures.join(name)));
+    }
+    all
+}
+
+fn sorted(text: &str) -> Vec<&str> {
+    let mut lines: Vec<&str> = text.lines().collect();
+    lines.sort_unstable();
+    lines
+}
+
+#[test]
+fn a_port_gives_what_a_file_gives() {
+    let _turn = turn();
+    let place = tempfile::tempdir().unwrap();
+    let rules = rule_folders();
+    let paths: Vec<String> = rules.iter().map(|rule| format!("{rule:?}")).collect();
+    let all = captures(place.path());
+    let (mut packets, mut alerts, mut flows) = (0, 0, 0);
+    for original in &all {
+        let name = original.file_stem().unwrap().to_str().unwrap();
+        let folder = place.path().join(name);
+        std::fs::create_dir(&folder).unwrap();
+        let trace = folder.join("trace.pcap");
+        let count = normalize(original, &trace);
+
+        let mut read = Command::new(env!("CARGO_BIN_EXE_wirelynx"));
+        read.args([
+            "read",
+            "trace.pcap",
+            "--alerts",
+            "a",
+            "--flows",
+            "f",
+            "--stats",
+        ]);
+        read.args(
+            rules
+                .iter()
+                .flat_map(|rule| ["--rules".as_ref(), rule.as_os_str()]),
+        );
+        read.arg("--lists").arg(rules::lists());
+        let from_file = Running::start(read, &folder).wait().status(0);
+
+        let port = format!("net_pcap0,rx_pcap={}", trace.display());
+        let run = live(&[
+            &format!("capture.ports=[{port:?}]"),
+            "capture.idle_exit_seconds=1",
+            &format!("rules.paths=[{}]", paths.join(",")),
+            &format!("rules.lists={:?}", rules::lists()),
+            "output.alerts=live.a",
+            "output.flows=live.f",
+        ]);
+        let from_port = Running::start(run, &folder).wait().status(0);
+
+        let account = format!("account: received {count} = passed {count} (balances)");
+        assert_eq!(from_file.account(), account, "{name}");
+        assert_eq!(from_port.account(), account, "{name}");
+        let text = |name: &str| std::fs::read_to_string(folder.join(name)).unwrap();
+        assert_eq!(text("a"), text("live.a"), "alerts of {name}");
+        let (here, there) = (text("f"), text("live.f"));
+        assert_eq!(sorted(&here), sorted(&there), "flows of {name}");
+        packets += count;
+        alerts += text("a").lines().count();
+        flows += text("f").lines().count();
+    }
+    println!(
+        "{} captures, {packets} packets: the same {alerts} alerts and {flows} flows",
+        all.len()
+    );
+}
+
+/// What a scrape tells: the number of every metric and label set.
+fn samples(text: &str) -> BTreeMap<String, f64> {
+    let samples = text.lines().filter(|line| !line.starts_with('#'));
+    let parse = |line: &str| {
+        let (name, number) = line.rsplit_once(' ').unwrap();
+        (name.to_owned(), number.parse::<f64>().unwrap())
+    };
+    let all: Vec<(String, f64)> = samples.map(parse).collect();
+    let unique: BTreeMap<String, f64> = all.iter().cloned().collect();
+    assert_eq!(all.len(), unique.len(), "a sample twice in:\n{text}");
+    unique
+}
+
+/// The rules of promtool's lint, and ours: a prefix, and a help text that says something.
+fn lint(text: &str) {
+    let mut types: BTreeMap<&str, &str> = BTreeMap::new();
+    let mut helps: BTreeMap<&str, &str> = BTreeMap::new();
+    for line in text.lines() {
+        if let Some((name, kind)) = line
+            .strip_prefix("# TYPE ")
+            .and_then(|rest| rest.split_once(' '))
+        {
+            assert_eq!(types.insert(name, kind), None, "{line}");
+        } else if let Some((name, help)) = line
+            .strip_prefix("# HELP ")
+            .and_then(|rest| rest.split_once(' '))
+        {
+            assert_eq!(helps.insert(name, help), None, "{line}");
+            assert!(help.len() > 5, "{line}");
+        } else {
+            let end = line.find(['{', ' ']).unwrap();
+            let name = &line[..end];
+            assert!(
+                types.contains_key(name) && helps.contains_key(name),
+                "{line}"
+            );
+        }
+    }
+    assert!(types.len() > 20, "{text}");
+    for (name, kind) in types {
+        assert!(name.starts_with("wirelynx_"), "{name}");
+        assert!(
+            name.bytes().all(|b| b.is_ascii_lowercase() || b == b'_'),
+            "{name}"
+        );
+        assert_eq!(kind == "counter", name.ends_with("_total"), "{name} {kind}");
+        assert!(matches!(kind, "counter" | "gauge"), "{name} {kind}");
+    }
+}
+
+/// Community ID and packets by direction of every flow: all that does not depend on time.
+fn conversations(flows: &Path) -> Vec<String> {
+    let text = std::fs::read_to_string(flows).unwrap();
+    let of = |line: &str| {
+        let flow: serde_json::Value = serde_json::from_str(line).unwrap();
+        let packets = |side: &str| flow["flow"][side]["packets"].as_u64().unwrap();
+        let (one, other) = (packets("originator"), packets("responder"));
+        format!("{} {one} {other}", flow["community_id"])
+    };
+    let mut all: Vec<String> = text.lines().map(of).collect();
+    all.sort();
+    all
+}
+
+/// `wirelynx run` on `rx0` of `veth`, with alerts and flows in `folder`.
+fn on_interface(veth: &Veth, folder: &TempDir) -> Running {
+    let settings = [
+        // The ring takes whatever comes while the machine is busy with something else.
+        "capture.ports=[\"net_af_packet0,iface=rx0,framecnt=16384\"]",
+        "output.alerts=live.a",
+        "output.flows=live.f",
+    ];
+    let program = veth.receiver(env!("CARGO_BIN_EXE_wirelynx"));
+    let command = with_settings(program, &settings.map(str::to_owned));
+    Running::start(command, folder.path())
+}
+
+#[test]
+fn packets_of_an_interface_are_accounted_for_and_shown() {
+    const PACKETS: u64 = 10_000;
+    const RATE: u32 = 5_000;
+    let _turn = turn();
+    let folder = tempfile::tempdir().unwrap();
+    let Some(veth) = Veth::new("packets of an interface") else {
+        return;
+    };
+    let trace = folder.path().join("trace.pcap");
+    let sent = normalize(&replicate(PACKETS, folder.path()), &trace);
+    assert_eq!(sent, PACKETS);
+    let mut running = on_interface(&veth, &folder);
+    let address = running.says("metrics on http://");
+    veth.replay(&trace, RATE);
+
+    let scrape = || {
+        let mut curl = veth.receiver("curl");
+        curl.args(["--silent", "--fail", &format!("http://{address}")]);
+        let output = curl.output().unwrap();
+        assert!(output.status.success(), "{address}");
+        String::from_utf8(output.stdout).unwrap()
+    };
+    let start = Instant::now();
+    let (text, shown) = loop {
+        let text = scrape();
+        let shown = samples(&text);
+        let received = shown["wirelynx_packets_received_total"];
+        if received >= sent as f64 || start.elapsed() > Duration::from_secs(10) {
+            break (text, shown);
+        }
+    };
+    lint(&text);
+    let sum = |name: &str| -> f64 {
+        let is_it = |full: &str| full.split('{').next() == Some(name);
+        let named = shown.iter().filter(|(full, _)| is_it(full));
+        named.map(|(_, number)| number).sum()
+    };
+    for name in [
+        "wirelynx_packets_received_total",
+        "wirelynx_packets_passed_total",
+        "wirelynx_port_received_packets_total",
+    ] {
+        assert_eq!(sum(name), sent as f64, "{name}\n{text}");
+    }
+    assert_eq!(sum("wirelynx_packets_dropped_total"), 0.0);
+    assert_eq!(sum("wirelynx_events_dropped_total"), 0.0);
+    let created = sum("wirelynx_flows_created_total");
+    let gone = sum("wirelynx_flows_ended_total");
+    assert_eq!(sum("wirelynx_flows"), created - gone);
+
+    running.signal("TERM");
+    let ended = running.wait().status(0);
+    let account = format!("account: received {sent} = passed {sent} (balances)");
+    assert_eq!(ended.account(), account);
+
+    let mut read = Command::new(env!("CARGO_BIN_EXE_wirelynx"));
+    read.args(["read", "trace.pcap", "--flows", "f"]);
+    Running::start(read, folder.path()).wait().status(0);
+    let live = conversations(&folder.path().join("live.f"));
+    assert_eq!(live, conversations(&folder.path().join("f")));
+    assert_eq!(created, live.len() as f64);
+    println!("{sent} packets, {} flows", live.len());
+}
+
+#[test]
+fn either_signal_ends_a_run_with_its_account() {
+    let _turn = turn();
+    for signal in ["INT", "TERM"] {
+        let folder = tempfile::tempdir().unwrap();
+        let endless = live(&["capture.ports=[\"net_null0,size=64\"]"]);
+        let mut running = Running::start(endless, folder.path());
+        running.says("metrics on http://");
+        std::thread::sleep(Duration::from_millis(200));
+        running.signal(signal);
+        let ended = running.wait().status(0);
+        let account = ended.account();
+        assert!(account.ends_with("(balances)"), "{account}");
+        assert!(!account.contains("received 0 "), "{account}");
+    }
+}
+
+#[test]
+fn an_interface_that_goes_away_ends_the_run_with_an_error() {
+    let _turn = turn();
+    let folder = tempfile::tempdir().unwrap();
+    let Some(veth) = Veth::new("an interface that goes away") else {
+        return;
+    };
+    let trace = folder.path().join("trace.pcap");
+    let sent = normalize(&generate("dns", folder.path()), &trace);
+    let mut running = on_interface(&veth, &folder);
+    running.says("metrics on http://");
+    veth.replay(&trace, 2_000);
+    std::thread::sleep(Duration::from_millis(500));
+    veth.unplug();
+    let ended = running.wait().status(1).says("net_af_packet0").says("gone");
+    let account = format!("account: received {sent} = passed {sent} (balances)");
+    assert_eq!(ended.account(), account);
+}
+
+#[test]
+fn what_cannot_start_says_why_and_ends() {
+    let _turn = turn();
+    let folder = tempfile::tempdir().unwrap();
+    let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let taken = format!("metrics.address={}", taken.local_addr().unwrap());
+    let null = "capture.ports=[\"net_null0\"]";
+    let cases: [(&[&str], &[i32], &str); 9] = [
+        (&[], &[2], "capture.ports"),
+        (
+            &["capture.ports=[\"net_nothing0\"]"],
+            &[1, 2],
+            "net_nothing0",
+        ),
+        (
+            &["capture.ports=[\"0000:7f:1f.6\"]"],
+            &[1, 2],
+            "dpdk-devbind.py",
+        ),
+        (&["capture.ports=[\"eth0\"]"], &[1, 2], "net_af_packet0"),
+        (
+            &["capture.ports=[\"net_pcap0,rx_pcap=nowhere.pcap\"]"],
+            &[1, 2],
+            "net_pcap0",
+        ),
+        (
+            &["capture.ports=[\"net_af_packet0,iface=nowhere0\"]"],
+            &[1, 2],
+            "net_af_packet0",
+        ),
+        (&[null, &taken], &[2], "metrics.address"),
+        (
+            &[null, "output.alerts=no/where"],
+            &[1],
+            "no/where: No such file",
+        ),
+        (
+            &[null, "rules.paths=[\"nowhere\"]"],
+            &[2],
+            "rules: nowhere: No such file",
+        ),
+    ];
+    for (settings, statuses, text) in cases {
+        let ended = Running::start(live(settings), folder.path()).wait();
+        let code = ended.status.code().unwrap_or(-1);
+        assert!(
+            statuses.contains(&code),
+            "{settings:?}: {code}: {}",
+            ended.err
+        );
+        let last = ended
+            .err
+            .lines()
+            .rfind(|line| line.starts_with("wirelynx: "));
+        let last = last.unwrap_or_else(|| panic!("{settings:?}: no message: {}", ended.err));
+        assert!(last.contains(text), "{settings:?}: {last}");
+    }
+}
