@@ -23,7 +23,7 @@ impl Place {
     fn new() -> Self {
         let place = Self(tempfile::tempdir().unwrap());
         place.write("web.pcap", &capture());
-        place.write("rules/1.get.xml", &rule(1, "(http.method == 'GET')"));
+        place.write("own/1.get.xml", &rule(1, "(http.method == 'GET')"));
         place
     }
 
@@ -265,7 +265,7 @@ fn wrong_usage_is_status_2() {
         .status(2)
         .says("nowhere.toml");
     place
-        .run(&["rules", "show", "99", "--rules", "rules"])
+        .run(&["rules", "show", "99", "--rules", "own"])
         .status(2)
         .says("99")
         .says("1");
@@ -283,7 +283,7 @@ fn failure_while_running_is_status_1() {
         .run(&["read", "empty.pcap"])
         .status(1)
         .says("empty.pcap: not a capture file: nothing");
-    let text = place.run(&["read", "rules/1.get.xml"]).status(1);
+    let text = place.run(&["read", "own/1.get.xml"]).status(1);
     text.says("begins with 3c 62 65")
         .says("expected pcap or pcapng, or gzip of either");
     place
@@ -295,7 +295,7 @@ fn failure_while_running_is_status_1() {
         .status(1)
         .says("nowhere.pcap");
     // Whole inputs before the one that fails are read all the same.
-    let some = ["read", "web.pcap", "nowhere.pcap", "--rules", "rules"];
+    let some = ["read", "web.pcap", "nowhere.pcap", "--rules", "own"];
     place
         .run(&some)
         .status(1)
@@ -306,7 +306,7 @@ fn failure_while_running_is_status_1() {
             "read",
             "web.pcap",
             "--rules",
-            "rules",
+            "own",
             "--alerts",
             "/dev/full",
         ];
@@ -318,7 +318,7 @@ fn failure_while_running_is_status_1() {
 fn a_capture_becomes_alerts_flows_and_an_account() {
     let place = Place::new();
     let all = [
-        "read", "web.pcap", "--rules", "rules", "--flows", "flows", "--stats",
+        "read", "web.pcap", "--rules", "own", "--flows", "flows", "--stats",
     ];
     let ended = place.run(&all).done();
     assert_eq!(ended.out.lines().count(), 1);
@@ -338,7 +338,7 @@ fn a_capture_becomes_alerts_flows_and_an_account() {
             "read",
             "web.pcap",
             "--rules",
-            "rules",
+            "own",
             "--alert-format",
             "mmt-csv",
         ])
@@ -355,16 +355,16 @@ fn standard_input_and_gzip_are_read_alike() {
     let gzip = gzip.finish().unwrap();
     place.write("web.gz", &gzip);
     let expected = place
-        .run(&["read", "web.pcap", "--rules", "rules", "--flows", "-"])
+        .run(&["read", "web.pcap", "--rules", "own", "--flows", "-"])
         .done()
         .out;
     assert_eq!(expected.lines().count(), 2, "{expected}");
     for (trace, input) in [("web.gz", &[][..]), ("-", &capture()), ("-", &gzip)] {
-        let same = place.run_with(&["read", trace, "--rules", "rules", "--flows", "-"], input);
+        let same = place.run_with(&["read", trace, "--rules", "own", "--flows", "-"], input);
         assert_eq!(same.done().out, expected);
     }
     let twice = place
-        .run(&["read", "web.pcap", "web.gz", "--rules", "rules"])
+        .run(&["read", "web.pcap", "web.gz", "--rules", "own"])
         .done();
     assert_eq!(twice.out.lines().count(), 2, "{}", twice.out);
     place
@@ -380,7 +380,7 @@ fn damage_is_a_warning_after_whole_packets() {
     place.write("cut.pcap", &whole[..whole.len() - 10]);
     let last = whole.len() - 16 - frames().last().unwrap().len();
     place
-        .run(&["read", "cut.pcap", "--rules", "rules", "--stats"])
+        .run(&["read", "cut.pcap", "--rules", "own", "--stats"])
         .done()
         .says(&format!(
             "WARN cut.pcap: damaged at byte {last}: the file ends inside a record"
@@ -425,33 +425,33 @@ fn a_filter_drops_and_counts_packets() {
 #[test]
 fn a_broken_rule_file_is_skipped_named_and_counted() {
     let place = Place::new();
-    place.write("rules/2.broken.xml", &rule(2, "(ip.scr == 1)"));
-    place.write("rules/3.cut.xml", "<beginning><property");
+    place.write("own/2.broken.xml", &rule(2, "(ip.scr == 1)"));
+    place.write("own/3.cut.xml", "<beginning><property");
     place
-        .run(&["read", "web.pcap", "--rules", "rules", "--stats"])
+        .run(&["read", "web.pcap", "--rules", "own", "--stats"])
         .done()
         .prints("\"rule_id\":1")
-        .says("WARN rule file skipped: rules/2.broken.xml:2:")
+        .says("WARN rule file skipped: own/2.broken.xml:2:")
         .says("unknown attribute `ip.scr`")
-        .says("WARN rule file skipped: rules/3.cut.xml:")
+        .says("WARN rule file skipped: own/3.cut.xml:")
         .says("rule files skipped because of an error: 2");
     place
-        .run(&["read", "web.pcap", "--rules", "rules", "--strict"])
+        .run(&["read", "web.pcap", "--rules", "own", "--strict"])
         .status(2)
         .prints_nothing()
-        .says("rules/2.broken.xml");
-    let check = place.run(&["rules", "check", "rules"]).status(2);
+        .says("own/2.broken.xml");
+    let check = place.run(&["rules", "check", "own"]).status(2);
     check
         .says("see the errors above")
         .prints("did you mean `ip.src`?")
         .prints("3 files, 1 property, 3 errors");
-    place.run(&["rules", "check", "rules/1.get.xml"]).done();
+    place.run(&["rules", "check", "own/1.get.xml"]).done();
     place
-        .run(&["rules", "list", "rules/1.get.xml"])
+        .run(&["rules", "list", "own/1.get.xml"])
         .done()
         .prints("rule 1");
     place
-        .run(&["rules", "show", "1", "--rules", "rules/1.get.xml"])
+        .run(&["rules", "show", "1", "--rules", "own/1.get.xml"])
         .done()
         .prints("http.method");
 }
