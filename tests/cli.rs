@@ -170,9 +170,16 @@ fn frames() -> Vec<Vec<u8>> {
     ]
 }
 
+/// Which of them the client sent.
+const SENDERS: [bool; 8] = [true, false, true, true, false, true, false, true];
+
 fn capture() -> Vec<u8> {
+    capture_of(&frames())
+}
+
+fn capture_of(frames: &[Vec<u8>]) -> Vec<u8> {
     let mut writer = PcapWriter::new(Vec::new(), LinkType::ETHERNET).unwrap();
-    for (number, data) in (0_u64..).zip(&frames()) {
+    for (number, data) in (0_u64..).zip(frames) {
         let frame = Frame {
             data,
             wire_length: u32::try_from(data.len()).unwrap(),
@@ -345,6 +352,31 @@ fn a_capture_becomes_alerts_flows_and_an_account() {
         .done()
         .prints("10,0,\"\",1700000000.003000,1,\"detected\",\"attack\",\"rule 1\",")
         .says_nothing();
+}
+
+#[test]
+fn alerts_and_flows_share_standard_output_by_whole_lines() {
+    let place = Place::new();
+    let mut all = Vec::new();
+    for port in 1_000_u16..2_000 {
+        for (mut frame, client) in frames().into_iter().zip(SENDERS) {
+            let at = if client { 34 } else { 36 };
+            frame[at..at + 2].copy_from_slice(&port.to_be_bytes());
+            all.push(frame);
+        }
+    }
+    place.write("many.pcap", &capture_of(&all));
+    place.write("own/2.any.xml", &rule(2, "(ip.src != '1.2.3.4')"));
+    let all = ["read", "many.pcap", "--rules", "own", "--flows", "-"];
+    let ended = place.run(&all).done();
+    let parse = |line| serde_json::from_str::<serde_json::Value>(line).is_ok();
+    assert!(ended.out.lines().count() > 9_000, "{}", ended.err);
+    assert_eq!(ended.out.lines().find(|line| !parse(line)), None);
+    let same = ["read", "web.pcap", "--alerts", "x", "--flows", "x"];
+    place
+        .run(&same)
+        .status(2)
+        .says("x: alerts and flow records need a file each");
 }
 
 #[test]

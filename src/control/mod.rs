@@ -95,6 +95,16 @@ pub fn seed() -> u128 {
     half() << 64 | half()
 }
 
+/// Refuse two outputs in one file, where each would write over the other.
+fn distinct(alerts: &str, flows: &str) -> Result<(), Failure> {
+    let devices = ["", "-"].contains(&alerts) || alerts.starts_with("/dev/");
+    if alerts == flows && !devices {
+        let text = format!("{alerts}: alerts and flow records need a file each");
+        return Err(Failure::Usage(text));
+    }
+    Ok(())
+}
+
 /// A file to write, or standard output for `-`.
 ///
 /// # Errors

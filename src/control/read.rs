@@ -69,6 +69,10 @@ pub fn execute(options: &Options) -> Result<(), Failure> {
     } else {
         Mode::Standard
     };
+    super::distinct(
+        &options.alerts,
+        options.flows.as_deref().unwrap_or_default(),
+    )?;
     let filter = options.filter.as_deref().map(parse_filter).transpose()?;
     let loaded = load::rules(
         &options.rules,

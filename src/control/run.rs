@@ -211,6 +211,7 @@ mod live {
     }
 
     fn sinks(config: &Config, rules: &Arc<crate::rules::RuleSet>) -> Result<Sinks, Failure> {
+        crate::control::distinct(&config.output.alerts, &config.output.flows)?;
         let file = |path: &String| match path.is_empty() {
             true => Ok(None),
             false => create(path).map(Some),

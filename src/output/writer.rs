@@ -3,7 +3,7 @@
 //! Workers put events on a bounded queue. Live, a full queue drops the newest event and counts it:
 //! the receive loop never waits. Offline, the worker waits and nothing is lost.
 
-use super::{Event, alert, flow};
+use super::{Event, alert, flow::write_json};
 use crate::rules::RuleSet;
 use crossbeam::channel::{Receiver, Sender, TrySendError, bounded};
 use std::io::{self, BufWriter, Write};
@@ -90,7 +90,14 @@ impl Writer {
         let (sender, receiver) = bounded(QUEUE_MAX);
         let thread = std::thread::Builder::new()
             .name("writer".to_owned())
-            .spawn(move || write_all(sinks, &receiver))?;
+            .spawn(move || {
+                let written = write_all(sinks, &receiver);
+                if let (WhenFull::Drop, Err(error)) = (when_full, &written) {
+                    // The run goes on, which may be for months: say it now.
+                    tracing::error!("output: {error}; no further event is written");
+                }
+                written
+            })?;
         let queue = Queue {
             sender,
             when_full,
@@ -114,6 +121,7 @@ fn write_all(sinks: Sinks, receiver: &Receiver<Event>) -> io::Result<()> {
     let mut alerts = sinks.alerts.map(BufWriter::new);
     let mut flows = sinks.flows.map(BufWriter::new);
     let mut line = String::new();
+    let mut record = Vec::new();
     loop {
         let event = match receiver.try_recv() {
             Ok(event) => event,
@@ -138,9 +146,12 @@ fn write_all(sinks: Sinks, receiver: &Receiver<Event>) -> io::Result<()> {
                     sink.write_all(line.as_bytes())?;
                 }
             }
-            Event::Flow(record) => {
+            Event::Flow(flow) => {
                 if let Some(sink) = &mut flows {
-                    flow::write_json(sink, record, COMMUNITY_ID_SEED)?;
+                    // In one piece: alerts may go to the same place.
+                    record.clear();
+                    write_json(&mut record, flow, COMMUNITY_ID_SEED)?;
+                    sink.write_all(&record)?;
                 }
             }
         }
