@@ -542,3 +542,35 @@ fn events_may_repeat_a_packet_time_when_the_bound_says_so() {
         assert_eq!(alerts(RULE_1002, &trace, mode).len(), 0, "{mode:?}");
     }
 }
+
+#[test]
+fn contexts_alike_are_tried_as_one() {
+    let limits = Limits {
+        per_rule: 100_000,
+        total: 100_000,
+    };
+    let other_port = |trigger: u8| {
+        let trigger = format!(
+            "((tcp.flags == {trigger}) && ((tcp.dest_port != tcp.dest_port.1) && (ip.src == ip.src.1)))"
+        );
+        let body = format!("{}{}", flags(1, ACK), event(2, &trigger));
+        let delay = "delay_units=\"s\" delay_min=\"0+\" delay_max=\"9\"";
+        property("ATTACK", "THEN", delay, &body)
+    };
+    let alike: Vec<_> = (0..5_000).map(|n| (n, tcp(A, B, 80, ACK))).collect();
+    // 2500 contexts of as many ports; each trigger ends the newest.
+    let differing: Vec<_> = (0..2_500)
+        .map(|n| (u64::from(n), tcp(A, B, n, ACK)))
+        .chain((0..2_500).map(|n| (3_000 + n, tcp(A, B, 9_999, RST))))
+        .collect();
+    for (rule, trace, found) in [
+        (other_port(ACK), alike, 0),
+        (other_port(RST), differing, 2_500),
+    ] {
+        for mode in [Compat, Standard] {
+            let (lines, counters) = run(&rule, &trace, mode, limits);
+            assert_eq!(lines.len(), found, "{mode:?}");
+            assert!(counters.tries <= 5_000, "{} tries", counters.tries);
+        }
+    }
+}

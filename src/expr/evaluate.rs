@@ -140,6 +140,11 @@ impl<R: Copy> Code<R> {
         }
     }
 
+    /// Does it remember its evaluations, so that each counts?
+    pub fn is_stateful(&self) -> bool {
+        self.root.is_stateful()
+    }
+
     /// Does it hold? The value is converted to an integer; non-zero is true. Text that is there is
     /// true.
     pub fn holds(&self, source: &impl Source<R>) -> bool {
@@ -286,6 +291,16 @@ impl<R: Copy> Code<R> {
             });
         }
         Scalar::Number(i128::from(function.call(state, &arguments, self.mode)))
+    }
+}
+
+impl<R> Term<R> {
+    fn is_stateful(&self) -> bool {
+        match self {
+            Self::Stateful(..) => true,
+            Self::Call(_, terms) | Self::Chain(_, terms) => terms.iter().any(Self::is_stateful),
+            _ => false,
+        }
     }
 }
 

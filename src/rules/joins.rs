@@ -5,12 +5,13 @@
 //! operators whose events share one packet.
 
 use super::machine::{Edge, Enter, INIT, Machine, StateId};
-use super::program::Program;
-use super::store::{Joined, Store};
+use super::program::{Event, Program};
+use super::store::{Instance, Joined, Store};
 use super::verdict::{self, Verdict};
 use super::wheel::{Entry, Wheel};
 use crate::expr::Mode;
 use crate::packet::Timestamp;
+use std::collections::BinaryHeap;
 
 /// A verdict with what led to it.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -61,6 +62,8 @@ pub struct Counters {
     pub alerts: Vec<u64>,
     /// Instances evicted because a bound was reached, by rule.
     pub evicted: Vec<u64>,
+    /// Classes of instances that a match was tried against.
+    pub tries: u64,
     /// Instances now.
     pub live: u64,
 }
@@ -89,7 +92,33 @@ pub struct Joins {
     starting: Vec<u64>,
     /// Events that start one or that an instance waits for.
     awaited: Vec<u64>,
-    scratch: Vec<(u64, u32, usize)>,
+    queue: Queue,
+}
+
+/// An instance that a match may continue. Later ones come first.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+struct Candidate {
+    sequence: u64,
+    index: u32,
+    edge: usize,
+}
+
+/// Classes at one edge that have not been tried yet.
+#[derive(Debug, Clone, Copy)]
+struct Untried {
+    /// The next.
+    class: u32,
+    /// None of their members has a higher sequence.
+    last: u64,
+    edge: usize,
+}
+
+/// What one match may continue: the newest instance of each class tried, and the classes to try.
+#[derive(Debug, Default)]
+struct Queue {
+    tried: BinaryHeap<Candidate>,
+    untried: Vec<Untried>,
+    tries: u64,
 }
 
 /// Where a step happens: rule, packet, time.
@@ -100,6 +129,15 @@ struct Step<'a> {
     timestamp: Timestamp,
     packet: u64,
     timed_out: bool,
+}
+
+impl Queue {
+    /// The untried classes that may hold a newer instance than those tried.
+    fn newest_untried(&self) -> Option<(usize, Untried)> {
+        let (place, untried) = (0..).zip(&self.untried).max_by_key(|(_, u)| u.last)?;
+        let found = self.tried.peek().map_or(0, |tried| tried.sequence);
+        (untried.last > found).then_some((place, *untried))
+    }
 }
 
 impl Joins {
@@ -122,16 +160,18 @@ impl Joins {
                 matches: vec![0; count],
                 alerts: vec![0; count],
                 evicted: vec![0; count],
+                tries: 0,
                 live: 0,
             },
             spent: vec![false; count],
-            scratch: Vec::new(),
+            queue: Queue::default(),
         }
     }
 
     /// What was counted.
     pub fn counters(&mut self) -> &Counters {
         self.counters.live = u64::try_from(self.live).unwrap_or(u64::MAX);
+        self.counters.tries = self.queue.tries;
         &self.counters
     }
 
@@ -191,46 +231,130 @@ impl Joins {
         };
         let mut answered = false;
         let mut reported = false;
-        let candidates = self.candidates(program, found);
-        for (sequence, index, edge) in candidates.iter().copied() {
+        let mut queue = std::mem::take(&mut self.queue);
+        self.begin(program, found, &mut queue);
+        while let Some(candidate) = self.next(step, found, &mut queue) {
+            let Candidate {
+                sequence,
+                index,
+                edge,
+            } = candidate;
             let Some(edge) = program.machine.edges.get(edge) else {
                 continue;
             };
-            if edge.from == INIT {
-                reported |= self.start(step, edge, found, answered, packet, emit);
-            } else if self.may_continue(step, index, sequence, edge, found) {
+            if self.may_continue(step, index, sequence, edge, found) {
                 answered |= edge.answers;
-                reported |= self.take(step, index, edge, found.record, packet, emit);
+                reported = self.take(step, index, edge, found.record, packet, emit);
             }
             if reported {
                 break;
             }
         }
-        self.scratch = candidates;
+        self.queue = queue;
+        for (_, edge) in program.edges_of(found.event) {
+            if edge.from == INIT && !reported {
+                reported = self.start(step, edge, found, answered, packet, emit);
+            }
+        }
         self.note_awaited(found.rule);
         reported
     }
 
-    /// Waiting instances and, last, the start: (sequence, instance, edge), newest first.
-    fn candidates(&mut self, program: &Program, found: Match<'_>) -> Vec<(u64, u32, usize)> {
-        let mut list = std::mem::take(&mut self.scratch);
-        list.clear();
-        let Some(store) = self.store(found.rule) else {
-            return list;
+    /// Find the classes that a match may continue.
+    fn begin(&self, program: &Program, found: Match<'_>, queue: &mut Queue) {
+        queue.tried.clear();
+        queue.untried.clear();
+        let Some(store) = self.store(found.rule).filter(|store| store.live() > 0) else {
+            return;
         };
-        let hash = store.hash_current(program, found.event, found.record);
-        let mut edges = 0;
-        for (number, edge) in program.edges_of(found.event) {
-            edges += 1;
-            match edge.from {
-                INIT => list.push((0, 0, number)),
-                _ => store.candidates(number, hash, &mut list),
+        let key = store.key_of(program, found.event, found.record);
+        for (edge, _) in program.edges_of(found.event) {
+            let class = store.waiting(edge).and_then(|waiting| waiting.first(key));
+            self.add_untried(found.rule, edge, class, queue);
+        }
+    }
+
+    fn add_untried(&self, rule: u32, edge: usize, class: Option<u32>, queue: &mut Queue) {
+        let waiting = self.store(rule).and_then(|store| store.waiting(edge));
+        let class = class.and_then(|id| Some((id, waiting?.class(id)?.last)));
+        if let Some((class, last)) = class {
+            queue.untried.push(Untried { class, last, edge });
+        }
+    }
+
+    /// The newest instance that a match may continue and that was not given before: it waits for
+    /// the event and shares what it must, though perhaps not at this time.
+    ///
+    /// Following an edge never brings an instance to another edge of the same event, as each event
+    /// stands once in the tree: classes only lose members while their match runs.
+    fn next(&self, step: Step<'_>, found: Match<'_>, queue: &mut Queue) -> Option<Candidate> {
+        let store = self.store(step.rule)?;
+        loop {
+            self.try_classes(step.program, found, queue);
+            let candidate = queue.tried.pop()?;
+            let stays = |i: &Instance| i.sequence == candidate.sequence;
+            if !store.instance(candidate.index).is_some_and(stays) {
+                // Evicted as the oldest of its rule: none of its class is older.
+                continue;
+            }
+            let older = store.older_alike(candidate.index, candidate.edge);
+            if let Some((index, instance)) = older.and_then(|o| Some((o, store.instance(o)?))) {
+                queue.tried.push(Candidate {
+                    sequence: instance.sequence,
+                    index,
+                    edge: candidate.edge,
+                });
+            }
+            return Some(candidate);
+        }
+    }
+
+    /// Try classes, newest first, as far as they may hold a newer instance than those found.
+    fn try_classes(&self, program: &Program, found: Match<'_>, queue: &mut Queue) {
+        let Some(store) = self.store(found.rule) else {
+            return;
+        };
+        while let Some((place, untried)) = queue.newest_untried() {
+            queue.untried.swap_remove(place);
+            queue.tries += 1;
+            let Some(waiting) = store.waiting(untried.edge) else {
+                continue;
+            };
+            let next = waiting.after(untried.class);
+            self.add_untried(found.rule, untried.edge, next, queue);
+            let newest = waiting.class(untried.class).map(|class| class.newest);
+            let newest = newest.and_then(|index| Some((index, store.instance(index)?)));
+            if let Some((index, instance)) = newest
+                && self.may_share(program, index, found)
+            {
+                queue.tried.push(Candidate {
+                    sequence: instance.sequence,
+                    index,
+                    edge: untried.edge,
+                });
             }
         }
-        if edges > 1 {
-            list.sort_by_key(|(sequence, _, _)| std::cmp::Reverse(*sequence));
-        }
-        list
+    }
+
+    /// Do the conditions between the events hold for a class, given by one of its members? Where
+    /// one of them remembers its calls, that is asked of each member in its turn.
+    fn may_share(&self, program: &Program, index: u32, found: Match<'_>) -> bool {
+        let remembers = |event: &Event| event.remembers;
+        program.event(found.event).is_some_and(remembers) || self.shares(program, index, found)
+    }
+
+    fn shares(&self, program: &Program, index: u32, found: Match<'_>) -> bool {
+        let Some(store) = self.store(found.rule) else {
+            return false;
+        };
+        let joined = Joined {
+            program,
+            event: found.event,
+            current: found.record,
+            earlier: store.record(index),
+            bound: store.instance(index).map_or(0, |instance| instance.bound),
+        };
+        joined.holds()
     }
 
     /// The first event of an attempt.
@@ -271,8 +395,7 @@ impl Joins {
         }
     }
 
-    /// Is the instance still where it was when the match arrived, within its window, and does it
-    /// share what it must?
+    /// Is the instance still where it was when the match arrived, and within its window?
     fn may_continue(
         &self,
         step: Step<'_>,
@@ -308,14 +431,9 @@ impl Joins {
                 return false;
             }
         }
-        let joined = Joined {
-            program: step.program,
-            event: edge.event,
-            current: found.record,
-            earlier: store.record(index),
-            bound: instance.bound,
-        };
-        joined.holds()
+        let remembers = |event: &Event| event.remembers;
+        let tried = !step.program.event(edge.event).is_some_and(remembers);
+        tried || self.shares(step.program, index, found)
     }
 
     /// Follow an edge: the instance moves, or a copy of it where the edge opens an operator.

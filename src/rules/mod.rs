@@ -19,6 +19,7 @@ pub mod wheel;
 mod delay;
 mod embedded;
 mod tree;
+mod waiting;
 mod xml;
 
 use crate::dissect::attribute::{Value, View};

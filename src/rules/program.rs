@@ -44,6 +44,10 @@ pub struct Event {
     pub residual: Vec<Code<Place>>,
     /// Equalities with earlier events: (field of this event, place of the other value).
     pub keys: Vec<(u8, Place)>,
+    /// The other values of earlier events that the residual conditions read.
+    pub shared: Vec<Place>,
+    /// A residual condition remembers its calls: instances are then tried one by one.
+    pub remembers: bool,
     /// What is recorded, and printed in alerts.
     pub layout: Layout,
     /// Slot of each field of the layout.
@@ -337,6 +341,8 @@ fn compile_event(
         guard: Vec::new(),
         residual: Vec::new(),
         keys: Vec::new(),
+        shared: Vec::new(),
+        remembers: false,
         layout,
         fields,
         offset,
@@ -380,6 +386,13 @@ fn split(
     }
     let place = |id, number: Option<u8>| place_of(id, number, &event.layout, layouts);
     let code = Code::new(expr, mode, &mut { place });
+    for (number, id) in uses.earlier {
+        let place = place_of(id, Some(number), &event.layout, layouts);
+        if !event.shared.contains(&place) {
+            event.shared.push(place);
+        }
+    }
+    event.remembers |= code.is_stateful();
     event.residual.push(code);
     Ok(())
 }

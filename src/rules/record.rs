@@ -146,6 +146,28 @@ impl Layout {
         }
     }
 
+    /// Do two records hold the same of a field, or both nothing?
+    pub fn agree(&self, one: &[u8], other: &[u8], position: usize) -> bool {
+        let Some(field) = self.fields.get(position) else {
+            return true;
+        };
+        let [one_has, other_has] = [one, other].map(|record| load_u64(record, 0) >> position & 1);
+        if one_has & other_has == 0 {
+            return one_has == other_has;
+        }
+        let length = match field.form {
+            Form::Number | Form::Float => 8,
+            Form::Short(length) => usize::from(length),
+            Form::Long => {
+                let length = usize::try_from(load_u32(one, field.offset)).unwrap_or(usize::MAX);
+                LONG_HEADER + length.min(VALUE_BYTES_MAX)
+            }
+        };
+        let [one, other] =
+            [one, other].map(|record| record.get(field.offset..field.offset + length));
+        one == other
+    }
+
     /// A word that is equal for equal values: part of a join key.
     pub fn key_word(&self, record: &[u8], position: usize) -> u64 {
         let Some(field) = self.fields.get(position) else {

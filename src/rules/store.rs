@@ -1,20 +1,19 @@
 //! The instances of one rule: what has been seen so far of each attempt to match it.
 //!
-//! Instances lie in one array; a free list reuses places. Each waits in one state, linked into one
-//! hash chain for every edge that leaves the state, keyed by the values that the edge's event must
-//! share with it; so a packet finds the instances it may continue without looking at the others.
-//! Chains, and the list of all, run from the newest to the oldest.
+//! Instances lie in one array; a free list reuses places. Each waits in one state, as member of one
+//! class ([`super::waiting`]) for every edge that leaves the state; so a packet finds the instances
+//! it may continue without looking at the others. The members of a class, and the list of all, run
+//! from the newest to the oldest.
 
-use super::machine::StateId;
-use super::program::{Place, Program};
+use super::machine::{Edge, StateId};
+use super::program::{Event, Place, Program};
 use super::record;
+use super::waiting::Waiting;
 use crate::expr::evaluate::Scalar;
 use crate::expr::evaluate::Source;
 
-/// No instance.
-const NONE: u32 = u32::MAX;
-/// Hash chains of one keyed edge. Chains grow to some links before this costs more than it saves.
-const CHAINS: usize = 1 << 14;
+/// No instance, no class.
+pub(super) const NONE: u32 = u32::MAX;
 
 /// Instances of a rule that memory is reserved for at start.
 const INSTANCES_RESERVED: usize = 100_000;
@@ -39,29 +38,28 @@ pub struct Instance {
     live: bool,
 }
 
+/// Neighbours in a list that runs from the newest to the oldest.
 #[derive(Debug, Clone, Copy)]
-struct Links {
-    newer: u32,
-    older: u32,
+pub(super) struct Links {
+    pub newer: u32,
+    pub older: u32,
 }
 
-const UNLINKED: Links = Links {
+pub(super) const UNLINKED: Links = Links {
     newer: NONE,
     older: NONE,
 };
 
-/// Place of one instance in the chain of one edge.
+/// An instance as member of a class that waits at one edge.
 #[derive(Debug, Clone, Copy)]
-struct Chain {
+struct Member {
+    class: u32,
     links: Links,
-    bucket: u32,
-    hash: u64,
 }
 
-const UNCHAINED: Chain = Chain {
+const NO_MEMBER: Member = Member {
+    class: NONE,
     links: UNLINKED,
-    bucket: NONE,
-    hash: 0,
 };
 
 /// The instances of one rule.
@@ -70,9 +68,12 @@ pub struct Store {
     instances: Vec<Instance>,
     records: Vec<u8>,
     caps: Vec<u64>,
-    chains: Vec<Chain>,
-    /// Heads of the chains of each edge; one for an edge without keys.
-    heads: Vec<Vec<u32>>,
+    /// Memberships: `fan_out` for each instance, by place of the edge among those of its state.
+    members: Vec<Member>,
+    /// What waits at each edge.
+    edges: Vec<Waiting>,
+    /// Place of each edge among those that leave its state.
+    places: Vec<usize>,
     free: Vec<u32>,
     newest: u32,
     oldest: u32,
@@ -92,10 +93,6 @@ pub struct Store {
 impl Store {
     /// For this rule, with room for so many instances.
     pub fn new(program: &Program, instances_max: usize, seed: u64) -> Self {
-        let heads_of = |event: u8| match program.event(event) {
-            Some(event) if !event.keys.is_empty() => vec![NONE; CHAINS],
-            _ => vec![NONE],
-        };
         let states = u8::try_from(program.machine.states.len()).unwrap_or(u8::MAX);
         let fan_out = (0..states)
             .map(|s| program.edges_from(s).count())
@@ -106,21 +103,24 @@ impl Store {
         } else {
             instances_max
         };
-        let heads = match program.machine.single {
-            true => Vec::new(),
-            false => program
-                .machine
-                .edges
-                .iter()
-                .map(|edge| heads_of(edge.event))
-                .collect(),
+        let edges = &program.machine.edges;
+        let place_of = |number: usize, edge: &Edge| {
+            let before = edges.iter().take(number);
+            before.filter(|other| other.from == edge.from).count()
         };
         Self {
             instances: Vec::new(),
             records: Vec::new(),
             caps: Vec::new(),
-            chains: Vec::new(),
-            heads,
+            members: Vec::new(),
+            places: (0..)
+                .zip(edges)
+                .map(|(number, edge)| place_of(number, edge))
+                .collect(),
+            edges: match program.machine.single {
+                true => Vec::new(),
+                false => edges.iter().map(|_| Waiting::default()).collect(),
+            },
             free: Vec::new(),
             newest: NONE,
             oldest: NONE,
@@ -200,7 +200,7 @@ impl Store {
             .caps
             .try_reserve_exact(count.saturating_mul(self.depths));
         let _ = self
-            .chains
+            .members
             .try_reserve_exact(count.saturating_mul(self.fan_out));
         let _ = self.free.try_reserve_exact(count);
         self
@@ -259,8 +259,8 @@ impl Store {
             .resize(self.instances.len() * self.record_size, 0);
         self.caps
             .resize(self.instances.len() * self.depths, u64::MAX);
-        self.chains
-            .resize(self.instances.len() * self.fan_out, UNCHAINED);
+        self.members
+            .resize(self.instances.len() * self.fan_out, NO_MEMBER);
         Some(index)
     }
 
@@ -304,24 +304,18 @@ impl Store {
         self.with(index, |instance| instance.bound |= 1 << event);
     }
 
-    /// Let the instance wait in a state: newest of all, linked for every edge that leaves the
-    /// state.
+    /// Let the instance wait in a state, newest of all, for every edge that leaves the state.
     pub fn settle(&mut self, program: &Program, index: u32, state: StateId, sequence: u64) {
         self.with(index, |instance| {
             instance.state = state;
             instance.sequence = sequence;
         });
         self.link_order(index);
-        for (place, (edge, event)) in program
-            .edges_from(state)
-            .map(|(number, edge)| (number, edge.event))
-            .enumerate()
-        {
-            let hash = self.hash_waiting(program, index, event);
-            self.link_chain(index, place, edge, hash);
-            if let Some(count) = self.waiting.get_mut(usize::from(event)) {
+        for (number, edge) in program.edges_from(state) {
+            self.join(program, (index, sequence), number, edge.event);
+            if let Some(count) = self.waiting.get_mut(usize::from(edge.event)) {
                 *count += 1;
-                self.awaited |= 1 << event;
+                self.awaited |= 1 << edge.event;
             }
         }
     }
@@ -338,15 +332,11 @@ impl Store {
             return;
         }
         self.unlink_order(index);
-        for (place, (edge, event)) in program
-            .edges_from(state)
-            .map(|(number, edge)| (number, edge.event))
-            .enumerate()
-        {
-            self.unlink_chain(index, place, edge);
-            if let Some(count) = self.waiting.get_mut(usize::from(event)) {
+        for (number, edge) in program.edges_from(state) {
+            self.leave(index, number);
+            if let Some(count) = self.waiting.get_mut(usize::from(edge.event)) {
                 *count -= 1;
-                self.awaited &= !(u64::from(*count == 0) << event);
+                self.awaited &= !(u64::from(*count == 0) << edge.event);
             }
         }
         self.with(index, |instance| instance.sequence = 0);
@@ -392,7 +382,7 @@ impl Store {
     }
 
     /// Hash of the values that `event` must find equal, as the current packet holds them.
-    pub fn hash_current(&self, program: &Program, event: u8, record: &[u8]) -> u64 {
+    pub fn key_of(&self, program: &Program, event: u8, record: &[u8]) -> u64 {
         let Some(compiled) = program.event(event) else {
             return 0;
         };
@@ -400,94 +390,69 @@ impl Store {
         hash_words(self.seed, compiled.keys.iter().map(word))
     }
 
-    /// Add the instances that wait at `edge` and may share the values of `record`, newest first, as
-    /// (sequence, instance, edge).
-    pub fn candidates(&self, edge: usize, hash: u64, list: &mut Vec<(u64, u32, usize)>) {
-        let heads = self.heads.get(edge).map_or(&[][..], Vec::as_slice);
-        let mut index = heads
-            .get(bucket_of(hash, heads.len()))
-            .copied()
-            .unwrap_or(NONE);
-        while index != NONE {
-            let chain = self
-                .chain_place(index, edge)
-                .and_then(|place| self.chains.get(place));
-            let Some(chain) = chain else { break };
-            if chain.hash == hash
-                && let Some(instance) = self.instances.get(at(index))
-            {
-                list.push((instance.sequence, index, edge));
+    /// What waits at an edge.
+    pub fn waiting(&self, edge: usize) -> Option<&Waiting> {
+        self.edges.get(edge)
+    }
+
+    /// The next older member of the class in which an instance waits at an edge.
+    pub fn older_alike(&self, index: u32, edge: usize) -> Option<u32> {
+        let older = self.members.get(self.member_at(index, edge))?.links.older;
+        (older != NONE).then_some(older)
+    }
+
+    fn member_at(&self, index: u32, edge: usize) -> usize {
+        let place = self.places.get(edge).copied().unwrap_or(0);
+        at(index).saturating_mul(self.fan_out).saturating_add(place)
+    }
+
+    /// Make an instance member of the class of its values at an edge.
+    fn join(&mut self, program: &Program, (index, sequence): (u32, u64), edge: usize, event: u8) {
+        let Some(event) = program.event(event) else {
+            return;
+        };
+        let hashes = self.hashes(program, index, event);
+        let (records, instances) = (&self.records, &self.instances);
+        let held_by = |index: u32| {
+            let start = at(index).saturating_mul(self.record_size);
+            let bound = instances.get(at(index)).map_or(0, |i| i.bound);
+            (bound, records.get(start..).unwrap_or(&[]))
+        };
+        let ours = held_by(index);
+        let is_alike = |other: u32| agree(program, event, ours, held_by(other));
+        let Some(waiting) = self.edges.get_mut(edge) else {
+            return;
+        };
+        let (class, older) = waiting.join(hashes, (index, sequence), is_alike);
+        let links = Links { newer: NONE, older };
+        let place = self.member_at(index, edge);
+        if let Some(member) = self.members.get_mut(place) {
+            *member = Member { class, links };
+        }
+        let place = self.member_at(older, edge);
+        if let Some(member) = self.members.get_mut(place) {
+            member.links.newer = index;
+        }
+    }
+
+    fn leave(&mut self, index: u32, edge: usize) {
+        let place = self.member_at(index, edge);
+        let Some(slot) = self.members.get_mut(place) else {
+            return;
+        };
+        let Member { class, links } = std::mem::replace(slot, NO_MEMBER);
+        let older = self.member_at(links.older, edge);
+        if let Some(member) = self.members.get_mut(older) {
+            member.links.newer = links.newer;
+        }
+        let newer = self.member_at(links.newer, edge);
+        match self.members.get_mut(newer) {
+            Some(member) => member.links.older = links.older,
+            None => {
+                if let Some(edge) = self.edges.get_mut(edge) {
+                    edge.leave(class, links.older);
+                }
             }
-            index = chain.links.older;
-        }
-    }
-
-    /// An instance in a chain is linked at the place that the edge has among those leaving its
-    /// state; the edge is kept in `bucket`'s upper half so that the place is found without the
-    /// program.
-    fn chain_place(&self, index: u32, edge: usize) -> Option<usize> {
-        let start = at(index) * self.fan_out;
-        if self.fan_out == 1 {
-            return Some(start);
-        }
-        let chains = self.chains.get(start..start + self.fan_out)?;
-        let edge = u32::try_from(edge).ok()?;
-        chains
-            .iter()
-            .position(|chain| chain.bucket >> 16 == edge)
-            .map(|place| start + place)
-    }
-
-    fn link_chain(&mut self, index: u32, place: usize, edge: usize, hash: u64) {
-        let Some(heads) = self.heads.get_mut(edge) else {
-            return;
-        };
-        let bucket = bucket_of(hash, heads.len());
-        let Some(head) = heads.get_mut(bucket) else {
-            return;
-        };
-        let older = std::mem::replace(head, index);
-        let tag = u32::try_from(edge << 16 | bucket).unwrap_or(NONE);
-        if let Some(chain) = self.chains.get_mut(at(index) * self.fan_out + place) {
-            *chain = Chain {
-                links: Links { newer: NONE, older },
-                bucket: tag,
-                hash,
-            };
-        }
-        if older != NONE
-            && let Some(place) = self.chain_place(older, edge)
-            && let Some(chain) = self.chains.get_mut(place)
-        {
-            chain.links.newer = index;
-        }
-    }
-
-    fn unlink_chain(&mut self, index: u32, place: usize, edge: usize) {
-        let Some(slot) = self.chains.get_mut(at(index) * self.fan_out + place) else {
-            return;
-        };
-        let chain = std::mem::replace(slot, UNCHAINED);
-        let Links { newer, older } = chain.links;
-        if newer == NONE {
-            let bucket = at(chain.bucket & 0xffff);
-            if let Some(head) = self
-                .heads
-                .get_mut(edge)
-                .and_then(|heads| heads.get_mut(bucket))
-            {
-                *head = older;
-            }
-        } else if let Some(place) = self.chain_place(newer, edge)
-            && let Some(chain) = self.chains.get_mut(place)
-        {
-            chain.links.older = older;
-        }
-        if older != NONE
-            && let Some(place) = self.chain_place(older, edge)
-            && let Some(chain) = self.chains.get_mut(place)
-        {
-            chain.links.newer = newer;
         }
     }
 
@@ -520,29 +485,47 @@ impl Store {
         }
     }
 
-    /// Hash of the values that the event must find equal, as the waiting instance holds them.
-    fn hash_waiting(&self, program: &Program, index: u32, event: u8) -> u64 {
-        let Some(compiled) = program.event(event) else {
-            return 0;
-        };
+    /// Hashes of the values that an event must find equal, and of all that it is compared with, as
+    /// the waiting instance holds them.
+    fn hashes(&self, program: &Program, index: u32, event: &Event) -> [u64; 2] {
         let record = self.record(index);
-        let bound = self
-            .instances
-            .get(at(index))
-            .map_or(0, |instance| instance.bound);
-        hash_words(
-            self.seed,
-            compiled.keys.iter().map(|(_, place)| {
-                let source = program
-                    .event(place.event)
-                    .filter(|_| bound & 1 << place.event != 0);
-                source.map_or(0, |source| {
-                    let record = record.get(source.offset..).unwrap_or(&[]);
-                    source.layout.key_word(record, usize::from(place.field))
-                })
-            }),
-        )
+        let bound = self.bound(index);
+        let word = |place: Place| {
+            let source = program
+                .event(place.event)
+                .filter(|_| bound & 1 << place.event != 0);
+            source.map_or(0, |source| {
+                let record = record.get(source.offset..).unwrap_or(&[]);
+                source.layout.key_word(record, usize::from(place.field))
+            })
+        };
+        let keys = event.keys.iter().map(|(_, place)| word(*place));
+        let key = hash_words(self.seed, keys);
+        let values = event.shared.iter().map(|place| word(*place));
+        [key, hash_words(key, values)]
     }
+
+    fn bound(&self, index: u32) -> u64 {
+        let instance = self.instances.get(at(index));
+        instance.map_or(0, |instance| instance.bound)
+    }
+}
+
+/// Do two instances, given by the events they have bound and their records, hold the same values of
+/// all that an event is compared with?
+fn agree(program: &Program, event: &Event, ours: (u64, &[u8]), theirs: (u64, &[u8])) -> bool {
+    let keys = event.keys.iter().map(|(_, place)| place);
+    let held_alike = |place: &Place| {
+        let is_bound = ours.0 & 1 << place.event != 0;
+        let Some(source) = program.event(place.event).filter(|_| is_bound) else {
+            return true;
+        };
+        let [ours, theirs] =
+            [ours.1, theirs.1].map(|record| record.get(source.offset..).unwrap_or(&[]));
+        let field = usize::from(place.field);
+        source.layout.agree(ours, theirs, field)
+    };
+    ours.0 == theirs.0 && keys.chain(&event.shared).all(held_alike)
 }
 
 fn hash_words(seed: u64, words: impl Iterator<Item = u64>) -> u64 {
@@ -554,10 +537,6 @@ fn hash_words(seed: u64, words: impl Iterator<Item = u64>) -> u64 {
             .unwrap_or(0)
             .rotate_left(23)
     })
-}
-
-fn bucket_of(hash: u64, chains: usize) -> usize {
-    usize::try_from(hash).unwrap_or(0) & chains.saturating_sub(1)
 }
 
 fn at(index: u32) -> usize {

@@ -1,0 +1,382 @@
+//! The instances that wait at one edge of a rule's machine, by the values of earlier events that
+//! the edge's event is compared with.
+//!
+//! Instances for which all those values agree make one class: a packet that may be the event either
+//! continues all of a class or none, but for their windows. So a packet is tried against classes,
+//! and what ten thousand packets of one flow have opened is tried once. Classes are found by the
+//! values that the event must find equal (its key), those that an instance joined last first.
+
+use super::store::{Links, NONE};
+
+/// Slots of an index at first: small, as most edges have little or nothing that waits.
+const SLOTS: usize = 256;
+
+/// Instances that one packet need not tell apart.
+#[derive(Debug, Clone, Copy)]
+pub struct Class {
+    /// Hash of the values that must be equal.
+    key: u64,
+    /// Hash of all values that the event is compared with.
+    values: u64,
+    /// Its member that has waited least.
+    pub newest: u32,
+    /// Neighbours among the classes of its key, joined later and earlier.
+    neighbours: Links,
+    /// Sequence of the member that joined last, here still or not: no member has a higher one.
+    pub last: u64,
+}
+
+/// What waits at one edge.
+#[derive(Debug)]
+pub struct Waiting {
+    /// By key: the class joined last.
+    keys: Index,
+    /// By key and values: the one class.
+    values: Index,
+    classes: Vec<Class>,
+    free: Vec<u32>,
+}
+
+impl Default for Waiting {
+    fn default() -> Self {
+        Self {
+            keys: Index::new(),
+            values: Index::new(),
+            classes: Vec::new(),
+            free: Vec::new(),
+        }
+    }
+}
+
+impl Waiting {
+    /// Make an instance member of the class of its values, given by the hashes of key and of all
+    /// values. Gives the class and its newest member before, or [`NONE`]. `is_alike` compares the
+    /// values themselves with those of a member: what packets hold may be made to collide.
+    pub fn join(
+        &mut self,
+        [key, values]: [u64; 2],
+        (member, sequence): (u32, u64),
+        is_alike: impl Fn(u32) -> bool,
+    ) -> (u32, u32) {
+        let classes = &self.classes;
+        let known = self.values.find(values, |id| {
+            class_at(classes, id).is_some_and(|class| {
+                class.values == values && class.key == key && is_alike(class.newest)
+            })
+        });
+        let Some(id) = known else {
+            return (self.open([key, values], member, sequence), NONE);
+        };
+        let Some(class) = self.class_mut(id) else {
+            return (NONE, NONE);
+        };
+        let older = std::mem::replace(&mut class.newest, member);
+        class.last = sequence;
+        if class.neighbours.newer != NONE {
+            self.unlink(id);
+            self.link(id);
+        }
+        (id, older)
+    }
+
+    fn open(&mut self, [key, values]: [u64; 2], member: u32, sequence: u64) -> u32 {
+        let class = Class {
+            key,
+            values,
+            newest: member,
+            neighbours: super::store::UNLINKED,
+            last: sequence,
+        };
+        let id = match self.free.pop() {
+            Some(id) => id,
+            None => u32::try_from(self.classes.len()).unwrap_or(NONE),
+        };
+        match self.class_mut(id) {
+            Some(place) => *place = class,
+            None => self.classes.push(class),
+        }
+        self.values.insert(values, id);
+        self.link(id);
+        id
+    }
+
+    /// The newest member left a class; `older` is the next one, or [`NONE`], which ends the class.
+    ///
+    /// The links of a class that ended lead on to those after it until a class is opened.
+    pub fn leave(&mut self, id: u32, older: u32) {
+        let Some(class) = self.class_mut(id) else {
+            return;
+        };
+        class.newest = older;
+        if older == NONE {
+            let values = class.values;
+            self.values.remove(values, id);
+            self.unlink(id);
+            self.free.push(id);
+        }
+    }
+
+    /// A class by number.
+    pub fn class(&self, id: u32) -> Option<&Class> {
+        class_at(&self.classes, id)
+    }
+
+    /// The class of a key that was joined last.
+    pub fn first(&self, key: u64) -> Option<u32> {
+        self.keys.find(key, |id| self.has_key(id, key))
+    }
+
+    /// The class of the same key that was joined last before `id` was.
+    pub fn after(&self, id: u32) -> Option<u32> {
+        let older = self.class(id)?.neighbours.older;
+        (older != NONE).then_some(older)
+    }
+
+    fn has_key(&self, id: u32, key: u64) -> bool {
+        self.class(id).is_some_and(|class| class.key == key)
+    }
+
+    fn class_mut(&mut self, id: u32) -> Option<&mut Class> {
+        self.classes.get_mut(usize::try_from(id).ok()?)
+    }
+
+    /// Put a class first among those of its key.
+    fn link(&mut self, id: u32) {
+        let Some(key) = self.class(id).map(|class| class.key) else {
+            return;
+        };
+        let classes = &self.classes;
+        let has_key = |id| class_at(classes, id).is_some_and(|class| class.key == key);
+        let (newer, older) = (NONE, self.keys.replace(key, id, has_key).unwrap_or(NONE));
+        if let Some(class) = self.class_mut(id) {
+            class.neighbours = Links { newer, older };
+        }
+        if let Some(next) = self.class_mut(older) {
+            next.neighbours.newer = id;
+        }
+    }
+
+    fn unlink(&mut self, id: u32) {
+        let Some(class) = self.class(id) else {
+            return;
+        };
+        let (key, Links { newer, older }) = (class.key, class.neighbours);
+        match self.class_mut(newer) {
+            Some(before) => before.neighbours.older = older,
+            None if older == NONE => self.keys.remove(key, id),
+            None => {
+                self.keys.replace(key, older, |first| first == id);
+            }
+        }
+        if let Some(next) = self.class_mut(older) {
+            next.neighbours.newer = newer;
+        }
+    }
+}
+
+fn class_at(classes: &[Class], id: u32) -> Option<&Class> {
+    classes.get(usize::try_from(id).ok()?)
+}
+
+/// Classes by hash: open addressing with linear probing, at most half full. A slot tells by 32 bits
+/// of the hash whether its class is worth looking at, as classes seldom lie in the cache.
+#[derive(Debug)]
+struct Index {
+    slots: Vec<Slot>,
+    used: usize,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Slot {
+    tag: u32,
+    class: u32,
+}
+
+const EMPTY: Slot = Slot {
+    tag: 0,
+    class: NONE,
+};
+
+impl Index {
+    fn new() -> Self {
+        Self {
+            slots: vec![EMPTY; SLOTS],
+            used: 0,
+        }
+    }
+
+    /// The class of this hash for which `is_it` holds.
+    fn find(&self, hash: u64, is_it: impl Fn(u32) -> bool) -> Option<u32> {
+        let place = self.place(hash, is_it)?;
+        self.slots.get(place).map(|slot| slot.class)
+    }
+
+    /// Put `class` in the place of the one for which `is_it` holds, which is returned, or in one of
+    /// its own.
+    fn replace(&mut self, hash: u64, class: u32, is_it: impl Fn(u32) -> bool) -> Option<u32> {
+        let place = self.place(hash, is_it);
+        match place.and_then(|place| self.slots.get_mut(place)) {
+            Some(slot) => Some(std::mem::replace(&mut slot.class, class)),
+            None => {
+                self.insert(hash, class);
+                None
+            }
+        }
+    }
+
+    fn insert(&mut self, hash: u64, class: u32) {
+        if 2 * self.used >= self.slots.len() {
+            self.grow();
+        }
+        let tag = tag_of(hash);
+        self.put(Slot { tag, class });
+        self.used += 1;
+    }
+
+    fn put(&mut self, slot: Slot) {
+        let empty = self.probe(slot.tag).find(|(_, other)| *other == EMPTY);
+        if let Some(place) = empty.and_then(|(place, _)| self.slots.get_mut(place)) {
+            *place = slot;
+        }
+    }
+
+    fn grow(&mut self) {
+        let slots = vec![EMPTY; 2 * self.slots.len()];
+        for slot in std::mem::replace(&mut self.slots, slots) {
+            if slot != EMPTY {
+                self.put(slot);
+            }
+        }
+    }
+
+    /// Take a class out; those after it move up, so that no probe ends before its class.
+    fn remove(&mut self, hash: u64, class: u32) {
+        let Some(mut hole) = self.place(hash, |other| other == class) else {
+            return;
+        };
+        self.used -= 1;
+        let mask = self.slots.len() - 1;
+        let mut next = hole;
+        loop {
+            next = (next + 1) & mask;
+            let slot = self.slots.get(next).copied().unwrap_or(EMPTY);
+            if slot == EMPTY {
+                break;
+            }
+            let distance = |place: usize| place.wrapping_sub(self.home(slot.tag)) & mask;
+            if distance(hole) < distance(next) {
+                self.set(hole, slot);
+                hole = next;
+            }
+        }
+        self.set(hole, EMPTY);
+    }
+
+    fn set(&mut self, place: usize, slot: Slot) {
+        if let Some(here) = self.slots.get_mut(place) {
+            *here = slot;
+        }
+    }
+
+    fn place(&self, hash: u64, is_it: impl Fn(u32) -> bool) -> Option<usize> {
+        let tag = tag_of(hash);
+        self.probe(tag)
+            .take_while(|(_, slot)| *slot != EMPTY)
+            .find(|(_, slot)| slot.tag == tag && is_it(slot.class))
+            .map(|(place, _)| place)
+    }
+
+    /// Slots from the home of a tag on.
+    fn probe(&self, tag: u32) -> impl Iterator<Item = (usize, Slot)> {
+        let (home, mask) = (self.home(tag), self.slots.len() - 1);
+        (0..=mask).map_while(move |step| {
+            let place = (home + step) & mask;
+            Some((place, *self.slots.get(place)?))
+        })
+    }
+
+    fn home(&self, tag: u32) -> usize {
+        usize::try_from(tag).unwrap_or(0) & (self.slots.len() - 1)
+    }
+}
+
+fn tag_of(hash: u64) -> u32 {
+    u32::try_from(hash >> 32).unwrap_or(0)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::collections::BTreeSet;
+
+    fn classes_of(waiting: &Waiting, key: u64) -> Vec<u32> {
+        std::iter::successors(waiting.first(key), |id| waiting.after(*id)).collect()
+    }
+
+    #[test]
+    fn members_of_equal_values_share_a_class_and_the_last_joined_comes_first() {
+        let mut waiting = Waiting::default();
+        let (first, alone) = waiting.join([1, 10], (0, 1), |_| true);
+        let (second, _) = waiting.join([1, 11], (1, 2), |_| true);
+        let (other, _) = waiting.join([2, 12], (2, 3), |_| true);
+        assert_eq!(alone, NONE);
+        assert_eq!(classes_of(&waiting, 1), [second, first]);
+        let (again, older) = waiting.join([1, 10], (3, 4), |_| true);
+        assert_eq!((again, older), (first, 0));
+        assert_eq!(classes_of(&waiting, 1), [first, second]);
+        assert_eq!(classes_of(&waiting, 2), [other]);
+        assert_eq!(
+            waiting.class(first).map(|c| (c.newest, c.last)),
+            Some((3, 4))
+        );
+    }
+
+    #[test]
+    fn hashes_alone_make_no_class() {
+        let mut waiting = Waiting::default();
+        let (first, _) = waiting.join([1, 10], (0, 1), |_| true);
+        let (second, _) = waiting.join([1, 10], (1, 2), |_| false);
+        assert_ne!(first, second);
+        assert_eq!(classes_of(&waiting, 1), [second, first]);
+    }
+
+    #[test]
+    fn a_class_that_ended_leads_on_to_those_after_it() {
+        let mut waiting = Waiting::default();
+        let ids: Vec<u32> = (0..3)
+            .map(|n| waiting.join([0, n], (0, n), |_| true).0)
+            .collect();
+        waiting.leave(ids[1], NONE);
+        assert_eq!(classes_of(&waiting, 0), [ids[2], ids[0]]);
+        assert_eq!(waiting.after(ids[1]), Some(ids[0]));
+        waiting.leave(ids[2], NONE);
+        waiting.leave(ids[0], NONE);
+        assert_eq!(classes_of(&waiting, 0), [0; 0]);
+    }
+
+    /// Against a set, with hashes that crowd together and an index that grows.
+    #[test]
+    fn what_is_in_an_index_is_found_and_nothing_else() {
+        let mut index = Index::new();
+        let mut model = BTreeSet::new();
+        let mut seed = 88_172_645_463_325_252_u64;
+        let hash_of = |class: u32| (u64::from(class) / 7 * 3) << 32;
+        for _ in 0..20_000 {
+            seed ^= seed << 13;
+            seed ^= seed >> 7;
+            seed ^= seed << 17;
+            let class = u32::try_from(seed % 2000).unwrap();
+            if model.remove(&class) {
+                index.remove(hash_of(class), class);
+            } else {
+                index.insert(hash_of(class), class);
+                model.insert(class);
+            }
+            let class = u32::try_from((seed >> 20) % 2000).unwrap();
+            let found = index.find(hash_of(class), |other| other == class);
+            assert_eq!(found.is_some(), model.contains(&class));
+        }
+        assert_eq!(index.used, model.len());
+        assert!(index.slots.len() > SLOTS);
+    }
+}
