@@ -211,10 +211,12 @@ impl<'b, 'm> Message<'b, 'm> {
         true
     }
 
-    /// Does the packet have this number?
-    pub fn is(&mut self, slot: Slot, number: u64) -> bool {
-        self.has(slot)
-            && matches!(self.values.get(usize::from(slot)), Some(Value::Number(n)) if *n == number)
+    /// The number that an attribute has in this packet.
+    pub fn number(&mut self, slot: Slot) -> Option<u64> {
+        match self.value(slot) {
+            Some(Value::Number(number)) => Some(number),
+            _ => None,
+        }
     }
 
     /// The value of an attribute, if the packet has it.
@@ -239,7 +241,7 @@ impl<'b, 'm> Message<'b, 'm> {
         }
         if event
             .predicate
-            .is_some_and(|(slot, number)| !self.is(slot, number))
+            .is_some_and(|(slot, number)| self.number(slot) != Some(number))
         {
             return false;
         }

@@ -6,6 +6,7 @@
 
 use super::machine::{Edge, Enter, INIT, Machine, StateId};
 use super::program::{Event, Program};
+use super::steps::{Places, Set, Steps};
 use super::store::{Instance, Joined, Store};
 use super::verdict::{self, Verdict};
 use super::wheel::{Entry, Wheel};
@@ -90,8 +91,9 @@ pub struct Joins {
     spent: Vec<bool>,
     /// Events that start an attempt: bit N for event N, by rule.
     starting: Vec<u64>,
-    /// Events that start one or that an instance waits for.
-    awaited: Vec<u64>,
+    /// Steps that start one or that an instance waits for.
+    awaited: Set,
+    places: Places,
     queue: Queue,
 }
 
@@ -142,11 +144,12 @@ impl Queue {
 
 impl Joins {
     /// For these rules.
-    pub fn new(programs: &[Program], limits: Limits, seed: u64) -> Self {
+    pub fn new(programs: &[Program], steps: &Steps, limits: Limits, seed: u64) -> Self {
         let count = programs.len();
         let starting: Vec<u64> = programs.iter().map(starting).collect();
         Self {
-            awaited: starting.clone(),
+            awaited: steps.at_start(programs),
+            places: steps.places.clone(),
             starting,
             stores: programs
                 .iter()
@@ -184,11 +187,9 @@ impl Joins {
         }
     }
 
-    /// Could a packet that is this event change anything? Spares evaluating its guard if not.
-    pub fn is_awaited(&self, rule: u32, event: u8) -> bool {
-        self.awaited
-            .get(at(rule))
-            .is_some_and(|events| events & 1 << event != 0)
+    /// Steps that can change anything: others need not be looked at.
+    pub fn awaited(&self) -> &Set {
+        &self.awaited
     }
 
     /// Note which events can change anything from here on.
@@ -200,15 +201,11 @@ impl Joins {
             .copied()
             .filter(|_| !spent)
             .unwrap_or(0);
-        let waiting = self.store(rule).map_or(0, Store::awaited);
-        if let Some(events) = self.awaited.get_mut(at(rule)) {
-            *events = starting | waiting;
+        if let Some(store) = self.stores.get(at(rule)) {
+            let events = starting | store.awaited();
+            self.places
+                .note(&mut self.awaited, at(rule), events, store.live() > 0);
         }
-    }
-
-    /// Does any instance of the rule wait?
-    pub fn is_idle(&self, rule: u32) -> bool {
-        self.store(rule).is_none_or(|store| store.live() == 0)
     }
 
     /// Take in a match; true when it led to a verdict.

@@ -18,6 +18,7 @@ pub mod wheel;
 
 mod delay;
 mod embedded;
+mod steps;
 mod tree;
 mod waiting;
 mod xml;
@@ -28,8 +29,9 @@ use crate::expr::Mode;
 use crate::packet::Timestamp;
 use guards::{Extraction, Message};
 use joins::{Alert, Joins, Limits, Match, SamePacket};
-use program::{Attributes, Program, Slot};
+use program::{Attributes, Program};
 use property::Property;
+use steps::{Remembered, Steps, What};
 use store::Joined;
 
 /// The loaded rules, compiled. Shared by whoever evaluates or prints.
@@ -38,7 +40,7 @@ pub struct RuleSet {
     /// In load order.
     pub programs: Vec<Program>,
     /// What to look at for each packet, in load order.
-    steps: Vec<Step>,
+    steps: Steps,
     /// Attributes that any of them uses.
     pub extraction: Extraction,
     /// How they were compiled.
@@ -61,7 +63,7 @@ impl RuleSet {
         let extraction = Extraction::new(attributes.ids, mode);
         (
             Self {
-                steps: programs.iter().zip(0..).flat_map(steps_of).collect(),
+                steps: Steps::new(&programs),
                 programs,
                 extraction,
                 mode,
@@ -71,63 +73,13 @@ impl RuleSet {
     }
 }
 
-/// One thing to look at for each packet: an event of a rule, or all of a rule.
-#[derive(Debug)]
-struct Step {
-    /// Protocols that the packet must have.
-    protocols: ProtocolSet,
-    /// Attribute and value without which nothing else is looked at.
-    predicate: Option<(Slot, u64)>,
-    rule: u32,
-    what: What,
-}
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum What {
-    /// Event of this number of a rule over several packets.
-    Event(u8),
-    /// A rule that one packet decides.
-    Rule,
-    /// Time-outs of a rule, as the published engine notices them.
-    TimeOuts,
-}
-
-fn steps_of((program, rule): (&Program, u32)) -> Vec<Step> {
-    if let Some(single) = &program.single {
-        let event = program.event(single.context);
-        let predicate = event.and_then(|event| event.predicate);
-        return vec![Step {
-            protocols: single.protocols,
-            predicate,
-            rule,
-            what: What::Rule,
-        }];
-    }
-    let lazily = program.mode == Mode::Compat && program.timeout_reports;
-    let time_outs = Step {
-        protocols: ProtocolSet::default(),
-        predicate: None,
-        rule,
-        what: What::TimeOuts,
-    };
-    let events = (1..).zip(&program.events).map(|(number, event)| Step {
-        protocols: event.protocols,
-        predicate: event.predicate,
-        rule,
-        what: What::Event(number),
-    });
-    lazily
-        .then_some(time_outs)
-        .into_iter()
-        .chain(events)
-        .collect()
-}
-
 /// Evaluates the rules on the packets of one worker.
 #[derive(Debug)]
 pub struct Engine {
     joins: Joins,
     record: Vec<u8>,
+    remembered: Remembered,
+    chosen: steps::Set,
 }
 
 impl Engine {
@@ -140,8 +92,10 @@ impl Engine {
             .max()
             .unwrap_or(0);
         Self {
-            joins: Joins::new(&rules.programs, limits, seed),
+            joins: Joins::new(&rules.programs, &rules.steps, limits, seed),
             record: vec![0; record],
+            remembered: Remembered::new(&rules.steps),
+            chosen: rules.steps.none(),
         }
     }
 
@@ -192,21 +146,17 @@ impl Engine {
         let compat = rules.mode == Mode::Compat;
         // In compat mode a packet brings each rule to one verdict at most.
         let mut done = u32::MAX;
-        for step in &rules.steps {
-            let possible = view.facts.protocols.contains_all(step.protocols)
-                && step.protocols.contains_all(about)
-                && match step.what {
-                    What::Event(number) => self.joins.is_awaited(step.rule, number),
-                    What::Rule => true,
-                    What::TimeOuts => !self.joins.is_idle(step.rule),
-                };
-            if !possible || step.rule == done {
+        let awaited = self.joins.awaited();
+        rules
+            .steps
+            .choose(&mut self.chosen, awaited, &mut self.remembered, &mut message);
+        let mut next = 0;
+        while let Some(number) = self.chosen.next_from(next) {
+            next = number + 1;
+            let Some(step) = rules.steps.get(number) else {
                 continue;
-            }
-            if step
-                .predicate
-                .is_some_and(|(slot, value)| !message.is(slot, value))
-            {
+            };
+            if step.rule == done || !step.protocols.contains_all(about) {
                 continue;
             }
             let Some(program) = rules.programs.get(at(step.rule)) else {
