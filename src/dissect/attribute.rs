@@ -253,17 +253,37 @@ impl<'a> View<'a> {
 
     /// The value of an attribute of this packet: that of the first header of its protocol.
     pub fn extract(&self, id: AttributeId) -> Option<Value<'a>> {
-        let attribute = id.attribute()?;
-        if id.is_generic() {
-            return super::meta::extract_generic(self, id.protocol, attribute.id);
-        }
-        let offset = match self.facts.offset_of(id.protocol) {
+        self.read(id.reader()?)
+    }
+
+    /// The same, with the registry already consulted.
+    pub fn read(&self, reader: Reader) -> Option<Value<'a>> {
+        let extract = match reader.how {
+            How::Own(extract) => extract,
+            How::Generic(number) => {
+                return super::meta::extract_generic(self, reader.protocol, number);
+            }
+        };
+        let offset = match self.facts.offset_of(reader.protocol) {
             Some(offset) => offset,
-            None if id.protocol == Protocol::Meta => 0,
+            None if reader.protocol == Protocol::Meta => 0,
             None => return None,
         };
-        (attribute.extract)(self, offset)
+        extract(self, offset)
     }
+}
+
+/// How an attribute is extracted.
+#[derive(Debug, Clone, Copy)]
+pub struct Reader {
+    protocol: Protocol,
+    how: How,
+}
+
+#[derive(Debug, Clone, Copy)]
+enum How {
+    Own(Extract),
+    Generic(u16),
 }
 
 /// Which attribute: a protocol and a place in its table, or in [`super::meta::GENERIC`].
@@ -319,6 +339,17 @@ impl AttributeId {
                 .get(usize::from(self.index)),
             Some(place) => super::meta::GENERIC.get(usize::from(place)),
         }
+    }
+
+    /// How it is extracted.
+    pub fn reader(self) -> Option<Reader> {
+        let attribute = self.attribute()?;
+        let how = match self.is_generic() {
+            true => How::Generic(attribute.id),
+            false => How::Own(attribute.extract),
+        };
+        let protocol = self.protocol;
+        Some(Reader { protocol, how })
     }
 
     /// Is it one of those that every protocol has (`packet_count`, `p_payload`, ...)?

@@ -115,6 +115,8 @@ enum Term<R> {
     Chain(Operator, Vec<Self>),
     /// `attribute OP constant`, by far the most frequent test.
     Test(R, Operator, i128),
+    /// `attribute OP attribute` of numbers, the next.
+    Pair(R, Operator, R),
 }
 
 impl<R: Copy> Code<R> {
@@ -148,15 +150,35 @@ impl<R: Copy> Code<R> {
     /// Does it hold? The value is converted to an integer; non-zero is true. Text that is there is
     /// true.
     pub fn holds(&self, source: &impl Source<R>) -> bool {
+        // Most conditions compare a number with a constant or with another one.
+        match &self.root {
+            Term::Test(reference, operator, constant) => {
+                if let Scalar::Number(left) = source.read(*reference) {
+                    return ordered(*operator, &left, constant);
+                }
+            }
+            Term::Pair(left, operator, right) => {
+                let (left, right) = (source.read(*left), source.read(*right));
+                if let (Scalar::Number(left), Scalar::Number(right)) = (left, right) {
+                    return ordered(*operator, &left, &right);
+                }
+            }
+            _ => {}
+        }
         truth(self.evaluate(&self.root, source), self.mode)
     }
 
+    #[inline(never)]
     fn evaluate<'s>(&'s self, term: &'s Term<R>, source: &'s impl Source<R>) -> Scalar<'s> {
         match term {
             Term::Test(reference, operator, constant) => match source.read(*reference) {
                 Scalar::Number(left) => boolean(ordered(*operator, &left, constant)),
                 other => self.binary(*operator, other, Class::Other, Scalar::Number(*constant)),
             },
+            Term::Pair(left, operator, right) => {
+                let (left, right) = (source.read(*left), source.read(*right));
+                self.binary(*operator, left, Class::Numeric, right)
+            }
             Term::Value(reference, _) => source.read(*reference),
             Term::Number(number) => Scalar::Number(*number),
             Term::Text(bytes) => Scalar::Text(Text::whole(bytes)),
@@ -272,6 +294,7 @@ impl<R: Copy> Code<R> {
         integer(operator, a, b)
     }
 
+    #[inline(never)]
     fn call<'s>(
         &'s self,
         function: &'static Function,
@@ -335,6 +358,13 @@ fn lower<R: Copy>(
                         Term::Number(constant),
                     ],
                 ) => Term::Test(*reference, *operator, *constant),
+                (
+                    true,
+                    [
+                        Term::Value(left, Class::Numeric),
+                        Term::Value(right, Class::Numeric),
+                    ],
+                ) => Term::Pair(*left, *operator, *right),
                 _ => Term::Chain(*operator, terms),
             }
         }

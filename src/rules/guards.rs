@@ -5,9 +5,10 @@
 //! needs them. An event is possible while its protocols are all there, then while its mandatory
 //! attributes are, then while each of its conditions holds.
 
-use super::program::{Attributes, Error, Event, Slot};
+use super::program::{Attributes, Error, Event, Key, Slot};
+use super::record::Hash;
 use crate::dissect::Protocol;
-use crate::dissect::attribute::{AttributeId, Type, Value, View};
+use crate::dissect::attribute::{AttributeId, Reader, Type, Value, View};
 use crate::dissect::header::tcp::mmt_padding_heuristic;
 use crate::expr::evaluate::{Code, Scalar, Source, Text};
 use crate::expr::{Expr, Mode};
@@ -61,7 +62,7 @@ enum Quirk {
 #[derive(Debug)]
 pub struct Extraction {
     ids: Vec<AttributeId>,
-    quirks: Vec<Quirk>,
+    readers: Vec<(Option<Reader>, Quirk)>,
 }
 
 impl Extraction {
@@ -71,8 +72,8 @@ impl Extraction {
             Mode::Standard => Quirk::None,
             Mode::Compat => quirk_of(*id),
         };
-        let quirks = ids.iter().map(quirk).collect();
-        Self { ids, quirks }
+        let readers = ids.iter().map(|id| (id.reader(), quirk(id))).collect();
+        Self { ids, readers }
     }
 
     /// Number of slots.
@@ -94,13 +95,8 @@ impl Extraction {
     }
 
     fn read<'b>(&self, slot: Slot, view: &View<'b>) -> Option<Value<'b>> {
-        let id = *self.ids.get(usize::from(slot))?;
-        let value = view.extract(id)?;
-        let quirk = self
-            .quirks
-            .get(usize::from(slot))
-            .copied()
-            .unwrap_or(Quirk::None);
+        let (reader, quirk) = *self.readers.get(usize::from(slot))?;
+        let value = view.read(reader?)?;
         let counts = match (quirk, value) {
             (Quirk::None, _) => true,
             (Quirk::Empty, Value::Bytes(bytes)) => !bytes.is_empty(),
@@ -196,10 +192,16 @@ impl<'b, 'm> Message<'b, 'm> {
     }
 
     /// Does the packet have this attribute? Extracts it, once.
+    #[inline]
     pub fn has(&mut self, slot: Slot) -> bool {
-        if self.known.has(slot) {
-            return self.present.has(slot);
+        match self.known.has(slot) {
+            true => self.present.has(slot),
+            false => self.extract(slot),
         }
+    }
+
+    #[inline(never)]
+    fn extract(&mut self, slot: Slot) -> bool {
         self.known.set(slot);
         let Some(value) = self.extraction.read(slot, self.view) else {
             return false;
@@ -249,6 +251,15 @@ impl<'b, 'm> Message<'b, 'm> {
             self.has(*slot);
         }
         event.guard.iter().all(|condition| condition.holds(&*self))
+    }
+
+    /// Hash of the values that the event must share with earlier ones.
+    pub fn key(&mut self, event: &Event, seed: u64) -> u64 {
+        let add = |hash: Hash, key: &Key| match self.value(key.slot) {
+            Some(value) => key.part.add_value(hash, value),
+            None => hash.add(0),
+        };
+        event.keys.iter().fold(Hash::new(seed), add).value
     }
 
     /// Copy what the event records of the packet.

@@ -40,6 +40,8 @@ pub struct Match<'a> {
     pub rule: u32,
     /// Which event, from 1.
     pub event: u8,
+    /// Hash of the values that it must share with earlier ones, under [`Joins::seed`].
+    pub key: u64,
     /// When.
     pub timestamp: Timestamp,
     /// Number of the packet.
@@ -86,6 +88,7 @@ pub struct Joins {
     sequence: u64,
     live: usize,
     limits: Limits,
+    seed: u64,
     counters: Counters,
     /// The bootstrap instance of a rule has itself passed: the published engine's one-shot defect.
     spent: Vec<bool>,
@@ -159,6 +162,7 @@ impl Joins {
             sequence: 0,
             live: 0,
             limits,
+            seed,
             counters: Counters {
                 matches: vec![0; count],
                 alerts: vec![0; count],
@@ -208,6 +212,23 @@ impl Joins {
         }
     }
 
+    /// Secret under which keys are hashed.
+    pub fn seed(&self) -> u64 {
+        self.seed
+    }
+
+    /// A packet may be this event: could that start or continue anything? Counts the match, and
+    /// spares recording it if not.
+    pub fn concerns(&mut self, program: &Program, rule: u32, event: u8, key: u64) -> bool {
+        if let Some(count) = self.counters.matches.get_mut(at(rule)) {
+            *count += 1;
+        }
+        program.edges_of(event).any(|(number, edge)| {
+            let waiting = self.store(rule).and_then(|store| store.waiting(number));
+            edge.from == INIT || waiting.is_some_and(|waiting| waiting.first(key).is_some())
+        })
+    }
+
     /// Take in a match; true when it led to a verdict.
     pub fn matched(
         &mut self,
@@ -216,9 +237,6 @@ impl Joins {
         packet: &mut impl SamePacket,
         emit: &mut impl FnMut(Alert),
     ) -> bool {
-        if let Some(count) = self.counters.matches.get_mut(at(found.rule)) {
-            *count += 1;
-        }
         let step = Step {
             program,
             rule: found.rule,
@@ -264,7 +282,7 @@ impl Joins {
         let Some(store) = self.store(found.rule).filter(|store| store.live() > 0) else {
             return;
         };
-        let key = store.key_of(program, found.event, found.record);
+        let key = found.key;
         for (edge, _) in program.edges_of(found.event) {
             let class = store.waiting(edge).and_then(|waiting| waiting.first(key));
             self.add_untried(found.rule, edge, class, queue);

@@ -273,10 +273,15 @@ impl Engine {
         if !message.allows(event) {
             return false;
         }
+        let key = message.key(event, self.joins.seed());
+        if !self.joins.concerns(program, rule, number, key) {
+            return false;
+        }
         message.record(event, &mut self.record);
         let found = Match {
             rule,
             event: number,
+            key,
             timestamp: message.view.frame.timestamp,
             packet: message.view.facts.number,
             record: &self.record,

@@ -4,7 +4,7 @@
 use super::guards::Mask;
 use super::machine::{Edge, INIT, Machine, StateId, TooComplex};
 use super::property::{Kind, Property};
-use super::record::Layout;
+use super::record::{Layout, Part};
 use super::verdict::{self, Verdict};
 use crate::dissect::attribute::{AttributeId, Class};
 use crate::dissect::{Protocol, ProtocolSet};
@@ -25,6 +25,28 @@ pub struct Place {
     pub field: u8,
 }
 
+/// A value of an earlier event in the record of an instance.
+#[derive(Debug, Clone, Copy)]
+pub struct Held {
+    /// Event and field.
+    pub place: Place,
+    /// Where records hold it.
+    pub part: Part,
+}
+
+/// A value of the packet that an earlier event must have had too.
+#[derive(Debug, Clone, Copy)]
+pub struct Key {
+    /// Field of this event.
+    pub field: u8,
+    /// Its slot.
+    pub slot: Slot,
+    /// Its form.
+    pub part: Part,
+    /// The earlier value.
+    pub earlier: Held,
+}
+
 /// One event, compiled.
 #[derive(Debug)]
 pub struct Event {
@@ -42,10 +64,10 @@ pub struct Event {
     pub guard: Vec<Code<Slot>>,
     /// Conditions on earlier events other than equalities; all must hold.
     pub residual: Vec<Code<Place>>,
-    /// Equalities with earlier events: (field of this event, place of the other value).
-    pub keys: Vec<(u8, Place)>,
+    /// Equalities with earlier events.
+    pub keys: Vec<Key>,
     /// The other values of earlier events that the residual conditions read.
-    pub shared: Vec<Place>,
+    pub shared: Vec<Held>,
     /// A residual condition remembers its calls: instances are then tried one by one.
     pub remembers: bool,
     /// What is recorded, and printed in alerts.
@@ -78,6 +100,9 @@ pub struct Program {
     pub property: Property,
     /// Its states.
     pub machine: Machine,
+    /// Numbers of the edges by their event, and by the state they leave.
+    by_event: Vec<Vec<usize>>,
+    by_state: Vec<Vec<usize>>,
     /// How one packet decides it, if one does.
     pub single: Option<Single>,
     /// Its events; event N is at N-1.
@@ -173,7 +198,22 @@ impl Program {
         }
         let timeout_reports = timeout_reports(&machine, property.kind, mode);
         let single = single_of(&machine, property.kind, &events);
+        let numbers = |wanted: &dyn Fn(&Edge) -> bool| -> Vec<usize> {
+            let numbered = machine.edges.iter().enumerate();
+            let wanted = numbered.filter(|(_, edge)| wanted(edge));
+            wanted.map(|(number, _)| number).collect()
+        };
+        let by_event = (0..=u8::MAX)
+            .take(events.len() + 1)
+            .map(|event| numbers(&|edge| edge.event == event))
+            .collect();
+        let by_state = (0..=StateId::MAX)
+            .take(machine.states.len())
+            .map(|state| numbers(&|edge| edge.from == state))
+            .collect();
         Ok(Self {
+            by_event,
+            by_state,
             property,
             machine,
             single,
@@ -192,20 +232,18 @@ impl Program {
 
     /// Edges that this event takes.
     pub fn edges_of(&self, event: u8) -> impl Iterator<Item = (usize, &Edge)> {
-        self.machine
-            .edges
-            .iter()
-            .enumerate()
-            .filter(move |(_, edge)| edge.event == event)
+        self.numbered(self.by_event.get(usize::from(event)))
     }
 
     /// Edges that leave this state.
     pub fn edges_from(&self, state: StateId) -> impl Iterator<Item = (usize, &Edge)> {
-        self.machine
-            .edges
-            .iter()
-            .enumerate()
-            .filter(move |(_, edge)| edge.from == state)
+        self.numbered(self.by_state.get(usize::from(state)))
+    }
+
+    fn numbered(&self, numbers: Option<&Vec<usize>>) -> impl Iterator<Item = (usize, &Edge)> {
+        let numbers = numbers.map_or(&[][..], Vec::as_slice);
+        let edge = |number: &usize| Some((*number, self.machine.edges.get(*number)?));
+        numbers.iter().filter_map(edge)
     }
 }
 
@@ -380,7 +418,7 @@ fn split(
         }
         return Ok(());
     }
-    if let Some(key) = key_of(expr, &event.layout, layouts) {
+    if let Some(key) = key_of(expr, event, layouts) {
         event.keys.push(key);
         return Ok(());
     }
@@ -388,8 +426,8 @@ fn split(
     let code = Code::new(expr, mode, &mut { place });
     for (number, id) in uses.earlier {
         let place = place_of(id, Some(number), &event.layout, layouts);
-        if !event.shared.contains(&place) {
-            event.shared.push(place);
+        if !event.shared.iter().any(|held| held.place == place) {
+            event.shared.extend(held_at(place, layouts));
         }
     }
     event.remembers |= code.is_stateful();
@@ -411,7 +449,7 @@ fn place_of(id: AttributeId, event: Option<u8>, own: &Layout, layouts: &[Layout]
 }
 
 /// `attribute == attribute.N` of one class, either way round: an equality that an index can answer.
-fn key_of(expr: &Expr, own: &Layout, layouts: &[Layout]) -> Option<(u8, Place)> {
+fn key_of(expr: &Expr, event: &Event, layouts: &[Layout]) -> Option<Key> {
     let Node::Chain(Operator::Equal, operands) = &expr.node else {
         return None;
     };
@@ -434,7 +472,22 @@ fn key_of(expr: &Expr, own: &Layout, layouts: &[Layout]) -> Option<(u8, Place)> 
     if !comparable || here.kind() == fraction || there.kind() == fraction {
         return None;
     }
-    let field = place_of(here, None, own, layouts).field;
-    let place = place_of(there, Some(number), own, layouts);
-    (field != u8::MAX && place.field != u8::MAX).then_some((field, place))
+    let field = place_of(here, None, &event.layout, layouts).field;
+    let earlier = held_at(place_of(there, Some(number), &event.layout, layouts), layouts)?;
+    Some(Key {
+        field,
+        slot: *event.fields.get(usize::from(field))?,
+        part: event.layout.part(usize::from(field), 0)?,
+        earlier,
+    })
+}
+
+/// Where instances hold the value at a place: records of events follow each other in order.
+fn held_at(place: Place, layouts: &[Layout]) -> Option<Held> {
+    let before = usize::from(place.event.checked_sub(1)?);
+    let base = layouts.iter().take(before).map(|layout| layout.size).sum();
+    let part = layouts
+        .get(before)?
+        .part(usize::from(place.field), base)?;
+    Some(Held { place, part })
 }

@@ -99,16 +99,7 @@ impl Layout {
             (Form::Short(length), Value::Bytes(bytes)) if bytes.len() == usize::from(length) => {
                 store(record, at, bytes);
             }
-            (Form::Long, Value::Bytes(bytes)) => store_long(record, at, bytes),
-            (Form::Long, Value::Number(number)) => store_long(record, at, &number.to_be_bytes()),
-            (Form::Long, Value::Path(layers)) => {
-                let mut ids = [0; 2 * crate::limits::LAYERS_MAX];
-                for (slot, layer) in ids.chunks_exact_mut(2).zip(layers) {
-                    slot.copy_from_slice(&layer.protocol.id().to_be_bytes());
-                }
-                let length = ids.len().min(layers.len().saturating_mul(2));
-                store_long(record, at, ids.get(..length).unwrap_or(&ids));
-            }
+            (Form::Long, value) => store_long(record, at, long(value, &mut [0; LONG_BUFFER])),
             _ => return,
         }
         let present = load_u64(record, 0) | 1 << position;
@@ -168,29 +159,127 @@ impl Layout {
         one == other
     }
 
-    /// A word that is equal for equal values: part of a join key.
-    pub fn key_word(&self, record: &[u8], position: usize) -> u64 {
-        let Some(field) = self.fields.get(position) else {
-            return 0;
-        };
-        match field.form {
-            Form::Number | Form::Float => load_u64(record, field.offset),
-            Form::Short(length) => {
-                let mut word = [0; 16];
-                let end = field.offset + usize::from(length);
-                if let Some(bytes) = record.get(field.offset..end) {
-                    store(&mut word, 0, bytes);
+    /// A field as part of records in which this event's record starts at `base`.
+    pub fn part(&self, position: usize, base: usize) -> Option<Part> {
+        let field = self.fields.get(position)?;
+        Some(Part {
+            offset: base + field.offset,
+            form: field.form,
+        })
+    }
+}
+
+/// A value of a join key, or of what classes agree in, where records hold it.
+#[derive(Debug, Clone, Copy)]
+pub struct Part {
+    offset: usize,
+    form: Form,
+}
+
+impl Part {
+    /// Add the value that a record holds to a hash.
+    #[inline]
+    pub fn add_held(self, hash: Hash, record: &[u8]) -> Hash {
+        let word = |at| load_u64(record, at);
+        match self.form {
+            Form::Number | Form::Float => hash.add(word(self.offset)),
+            Form::Short(length) if length <= 8 => hash.add(word(self.offset) & mask_of(length)),
+            Form::Short(_) => hash.add(word(self.offset)).add(word(self.offset + 8)),
+            Form::Long => {
+                let length = usize::try_from(load_u32(record, self.offset)).unwrap_or(usize::MAX);
+                let start = self.offset + LONG_HEADER;
+                match record.get(start..start.saturating_add(length.min(VALUE_BYTES_MAX))) {
+                    Some(bytes) if length <= VALUE_BYTES_MAX => hash.add(digest(bytes)),
+                    _ => hash.add(word(self.offset + 8)),
                 }
-                let [low, high] = [load_u64(&word, 0), load_u64(&word, 8)];
-                low ^ high.rotate_left(29).wrapping_mul(0x9e37_79b9_7f4a_7c15)
             }
-            Form::Long => match self.read(record, position) {
-                Scalar::Text(text) if text.is_whole() => digest(text.bytes),
-                Scalar::Text(text) => text.hash,
-                _ => 0,
-            },
         }
     }
+
+    /// Add a packet's value to a hash: as if it were recorded first.
+    #[inline]
+    pub fn add_value(self, hash: Hash, value: Value<'_>) -> Hash {
+        match (self.form, value) {
+            (Form::Number, Value::Number(number)) => hash.add(number),
+            (Form::Float, Value::Float(number)) => hash.add(number.to_bits()),
+            (Form::Short(length), Value::Bytes(bytes)) if length <= 8 => {
+                hash.add(little(bytes) & mask_of(length))
+            }
+            (Form::Short(_), Value::Bytes(bytes)) => {
+                let (low, high) = bytes.split_at_checked(8).unwrap_or((bytes, &[]));
+                hash.add(little(low)).add(little(high))
+            }
+            (Form::Long, value) => hash.add(digest(long(value, &mut [0; LONG_BUFFER]))),
+            _ => hash.add(0),
+        }
+    }
+}
+
+/// Hash of some values under a secret of this run: who sends packets cannot choose values that
+/// share it.
+#[derive(Debug, Clone, Copy)]
+pub struct Hash {
+    seed: u64,
+    /// The hash.
+    pub value: u64,
+}
+
+impl Hash {
+    /// Of no values.
+    pub fn new(seed: u64) -> Self {
+        Self { seed, value: seed }
+    }
+
+    /// With one more word. Folded multiplication: no word cancels another without knowledge of the
+    /// seed.
+    #[must_use]
+    #[inline]
+    pub fn add(self, word: u64) -> Self {
+        let factor = u128::from(self.seed | 1) << 1 | 1;
+        let product = u128::from(self.value ^ word).wrapping_mul(factor);
+        let [low, high] = [product, product >> 64]
+            .map(|half| u64::try_from(half & u128::from(u64::MAX)).unwrap_or(0));
+        let value = (low ^ high).rotate_left(23);
+        Self { value, ..self }
+    }
+}
+
+/// Bytes that a number or path takes as a long value.
+const LONG_BUFFER: usize = 2 * crate::limits::LAYERS_MAX;
+
+/// A value as bytes, in `buffer` if need be.
+fn long<'v>(value: Value<'v>, buffer: &'v mut [u8; LONG_BUFFER]) -> &'v [u8] {
+    match value {
+        Value::Bytes(bytes) => bytes,
+        Value::Number(number) => {
+            store(buffer, 0, &number.to_be_bytes());
+            buffer.get(..8).unwrap_or(&[])
+        }
+        Value::Float(_) => &[],
+        Value::Path(layers) => {
+            for (slot, layer) in buffer.chunks_exact_mut(2).zip(layers) {
+                slot.copy_from_slice(&layer.protocol.id().to_be_bytes());
+            }
+            let length = buffer.len().min(layers.len().saturating_mul(2));
+            buffer.get(..length).unwrap_or(&[])
+        }
+    }
+}
+
+/// Up to 8 bytes as a number.
+fn little(bytes: &[u8]) -> u64 {
+    match bytes.first_chunk::<4>() {
+        Some(four) if bytes.len() == 4 => u64::from(u32::from_le_bytes(*four)),
+        _ => {
+            let mut word = [0; 8];
+            store(&mut word, 0, bytes.get(..8).unwrap_or(bytes));
+            u64::from_le_bytes(word)
+        }
+    }
+}
+
+fn mask_of(length: u8) -> u64 {
+    u64::MAX >> (64 - 8 * u32::from(length.clamp(1, 8)))
 }
 
 /// Time of the packet that bound the event.
@@ -284,6 +373,31 @@ mod tests {
     }
 
     #[test]
+    fn a_value_hashes_alike_in_a_packet_and_in_a_record() {
+        let names = [
+            (Protocol::Ethernet, "proto"),
+            (Protocol::Ethernet, "src"),
+            (Protocol::Ipv4, "src"),
+            (Protocol::Ipv6, "src"),
+        ];
+        let layout = layout(&names);
+        let address: Vec<u8> = (1..=16).collect();
+        for (position, field) in layout.fields.iter().enumerate() {
+            let value = match field.form {
+                Form::Short(length) => Value::Bytes(&address[..usize::from(length)]),
+                _ => Value::Number(0x1234_5678_9abc),
+            };
+            // What was in the record before must not matter.
+            let mut record = vec![0xff; layout.size + 5];
+            layout.begin(&mut record[5..], Timestamp::default(), 1);
+            layout.write(&mut record[5..], position, value);
+            let part = layout.part(position, 5).unwrap();
+            let held = part.add_held(Hash::new(7), &record).value;
+            assert_eq!(held, part.add_value(Hash::new(7), value).value, "{position}");
+        }
+    }
+
+    #[test]
     fn long_values_keep_a_prefix_and_differ_by_what_was_cut() {
         let layout = layout(&[(Protocol::Ethernet, "p_payload")]);
         let record = |bytes: &[u8]| {
@@ -302,6 +416,10 @@ mod tests {
         };
         assert_eq!(a.bytes.len(), VALUE_BYTES_MAX);
         assert!(a.same(&a) && !a.same(&b));
-        assert_ne!(layout.key_word(&first, 0), layout.key_word(&second, 0));
+        let part = layout.part(0, 0).unwrap();
+        let held = [&first, &second].map(|r| part.add_held(Hash::new(3), r).value);
+        assert_ne!(held[0], held[1]);
+        let seen = part.add_value(Hash::new(3), Value::Bytes(&bytes)).value;
+        assert_eq!(seen, held[1]);
     }
 }

@@ -6,8 +6,8 @@
 //! from the newest to the oldest.
 
 use super::machine::{Edge, StateId};
-use super::program::{Event, Place, Program};
-use super::record;
+use super::program::{Event, Held, Place, Program};
+use super::record::{self, Hash};
 use super::waiting::Waiting;
 use crate::expr::evaluate::Scalar;
 use crate::expr::evaluate::Source;
@@ -381,15 +381,6 @@ impl Store {
         std::iter::successors((self.newest != NONE).then_some(self.newest), next)
     }
 
-    /// Hash of the values that `event` must find equal, as the current packet holds them.
-    pub fn key_of(&self, program: &Program, event: u8, record: &[u8]) -> u64 {
-        let Some(compiled) = program.event(event) else {
-            return 0;
-        };
-        let word = |(field, _): &(u8, Place)| compiled.layout.key_word(record, usize::from(*field));
-        hash_words(self.seed, compiled.keys.iter().map(word))
-    }
-
     /// What waits at an edge.
     pub fn waiting(&self, edge: usize) -> Option<&Waiting> {
         self.edges.get(edge)
@@ -411,7 +402,7 @@ impl Store {
         let Some(event) = program.event(event) else {
             return;
         };
-        let hashes = self.hashes(program, index, event);
+        let hashes = self.hashes(index, event);
         let (records, instances) = (&self.records, &self.instances);
         let held_by = |index: u32| {
             let start = at(index).saturating_mul(self.record_size);
@@ -487,22 +478,17 @@ impl Store {
 
     /// Hashes of the values that an event must find equal, and of all that it is compared with, as
     /// the waiting instance holds them.
-    fn hashes(&self, program: &Program, index: u32, event: &Event) -> [u64; 2] {
+    fn hashes(&self, index: u32, event: &Event) -> [u64; 2] {
         let record = self.record(index);
         let bound = self.bound(index);
-        let word = |place: Place| {
-            let source = program
-                .event(place.event)
-                .filter(|_| bound & 1 << place.event != 0);
-            source.map_or(0, |source| {
-                let record = record.get(source.offset..).unwrap_or(&[]);
-                source.layout.key_word(record, usize::from(place.field))
-            })
+        let add = |hash: Hash, held: &Held| match bound & 1 << held.place.event {
+            0 => hash.add(0),
+            _ => held.part.add_held(hash, record),
         };
-        let keys = event.keys.iter().map(|(_, place)| word(*place));
-        let key = hash_words(self.seed, keys);
-        let values = event.shared.iter().map(|place| word(*place));
-        [key, hash_words(key, values)]
+        let keys = event.keys.iter().map(|key| &key.earlier);
+        let key = keys.fold(Hash::new(self.seed), add);
+        let values = event.shared.iter().fold(key, add);
+        [key.value, values.value]
     }
 
     fn bound(&self, index: u32) -> u64 {
@@ -514,8 +500,9 @@ impl Store {
 /// Do two instances, given by the events they have bound and their records, hold the same values of
 /// all that an event is compared with?
 fn agree(program: &Program, event: &Event, ours: (u64, &[u8]), theirs: (u64, &[u8])) -> bool {
-    let keys = event.keys.iter().map(|(_, place)| place);
-    let held_alike = |place: &Place| {
+    let keys = event.keys.iter().map(|key| &key.earlier);
+    let held_alike = |held: &Held| {
+        let place = held.place;
         let is_bound = ours.0 & 1 << place.event != 0;
         let Some(source) = program.event(place.event).filter(|_| is_bound) else {
             return true;
@@ -526,17 +513,6 @@ fn agree(program: &Program, event: &Event, ours: (u64, &[u8]), theirs: (u64, &[u
         source.layout.agree(ours, theirs, field)
     };
     ours.0 == theirs.0 && keys.chain(&event.shared).all(held_alike)
-}
-
-fn hash_words(seed: u64, words: impl Iterator<Item = u64>) -> u64 {
-    words.fold(seed, |hash, word| {
-        // Folded multiplication: no word cancels another without knowledge of the seed.
-        let product = u128::from(hash ^ word).wrapping_mul(u128::from(seed | 1) << 1 | 1);
-        let [low, high] = [product & u128::from(u64::MAX), product >> 64];
-        u64::try_from(low ^ high & u128::from(u64::MAX))
-            .unwrap_or(0)
-            .rotate_left(23)
-    })
 }
 
 fn at(index: u32) -> usize {
@@ -567,7 +543,7 @@ impl Joined<'_> {
         event
             .keys
             .iter()
-            .all(|(field, place)| self.equal(*field, *place))
+            .all(|key| self.equal(key.field, key.earlier.place))
             && event.residual.iter().all(|condition| condition.holds(self))
     }
 

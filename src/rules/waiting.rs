@@ -234,10 +234,11 @@ impl Index {
     }
 
     fn put(&mut self, slot: Slot) {
-        let empty = self.probe(slot.tag).find(|(_, other)| *other == EMPTY);
-        if let Some(place) = empty.and_then(|(place, _)| self.slots.get_mut(place)) {
-            *place = slot;
+        let mut place = self.home(slot.tag);
+        while self.at(place) != EMPTY {
+            place = self.after(place);
         }
+        self.set(place, slot);
     }
 
     fn grow(&mut self) {
@@ -256,10 +257,9 @@ impl Index {
         };
         self.used -= 1;
         let mask = self.slots.len() - 1;
-        let mut next = hole;
+        let mut next = self.after(hole);
         loop {
-            next = (next + 1) & mask;
-            let slot = self.slots.get(next).copied().unwrap_or(EMPTY);
+            let slot = self.at(next);
             if slot == EMPTY {
                 break;
             }
@@ -268,6 +268,7 @@ impl Index {
                 self.set(hole, slot);
                 hole = next;
             }
+            next = self.after(next);
         }
         self.set(hole, EMPTY);
     }
@@ -280,19 +281,25 @@ impl Index {
 
     fn place(&self, hash: u64, is_it: impl Fn(u32) -> bool) -> Option<usize> {
         let tag = tag_of(hash);
-        self.probe(tag)
-            .take_while(|(_, slot)| *slot != EMPTY)
-            .find(|(_, slot)| slot.tag == tag && is_it(slot.class))
-            .map(|(place, _)| place)
+        let mut place = self.home(tag);
+        loop {
+            let slot = self.at(place);
+            if slot.tag == tag && slot.class != NONE && is_it(slot.class) {
+                return Some(place);
+            }
+            if slot == EMPTY {
+                return None;
+            }
+            place = self.after(place);
+        }
     }
 
-    /// Slots from the home of a tag on.
-    fn probe(&self, tag: u32) -> impl Iterator<Item = (usize, Slot)> {
-        let (home, mask) = (self.home(tag), self.slots.len() - 1);
-        (0..=mask).map_while(move |step| {
-            let place = (home + step) & mask;
-            Some((place, *self.slots.get(place)?))
-        })
+    fn at(&self, place: usize) -> Slot {
+        self.slots.get(place).copied().unwrap_or(EMPTY)
+    }
+
+    fn after(&self, place: usize) -> usize {
+        (place + 1) & (self.slots.len() - 1)
     }
 
     fn home(&self, tag: u32) -> usize {
