@@ -227,7 +227,8 @@ pub struct Hash {
 impl Hash {
     /// Of no values.
     pub fn new(seed: u64) -> Self {
-        Self { seed, value: seed }
+        let value = seed ^ 0xd1b5_4a32_d192_ed03;
+        Self { seed, value }
     }
 
     /// With one more word. Folded multiplication: no word cancels another without knowledge of the
@@ -235,8 +236,9 @@ impl Hash {
     #[must_use]
     #[inline]
     pub fn add(self, word: u64) -> Self {
-        let factor = u128::from(self.seed | 1) << 1 | 1;
-        let product = u128::from(self.value ^ word).wrapping_mul(factor);
+        // A seed of few bits must spread words as well.
+        let factor = self.seed ^ 0x9e37_79b9_7f4a_7c15 | 1;
+        let product = u128::from(self.value ^ word) * u128::from(factor);
         let [low, high] = [product, product >> 64]
             .map(|half| u64::try_from(half & u128::from(u64::MAX)).unwrap_or(0));
         let value = (low ^ high).rotate_left(23);
