@@ -7,12 +7,19 @@
 use super::machine::{Edge, Enter, INIT, Machine, StateId};
 use super::program::{Event, Program};
 use super::steps::{Places, Set, Steps};
-use super::store::{Instance, Joined, Store};
+use super::store::{Instance, Joined, Prefetch, Store};
 use super::verdict::{self, Verdict};
 use super::wheel::{Entry, Wheel};
 use crate::expr::Mode;
 use crate::packet::Timestamp;
 use std::collections::BinaryHeap;
+
+/// How many deadlines ahead to ask for what ending their instances touches.
+const AHEAD: [(usize, Prefetch); 3] = [
+    (12, Prefetch::Instance),
+    (8, Prefetch::Class),
+    (4, Prefetch::Index),
+];
 
 /// A verdict with what led to it.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -40,8 +47,6 @@ pub struct Match<'a> {
     pub rule: u32,
     /// Which event, from 1.
     pub event: u8,
-    /// Hash of the values that it must share with earlier ones, under [`Joins::seed`].
-    pub key: u64,
     /// When.
     pub timestamp: Timestamp,
     /// Number of the packet.
@@ -97,6 +102,8 @@ pub struct Joins {
     /// Steps that start one or that an instance waits for.
     awaited: Set,
     places: Places,
+    /// Of each rule: the events that `awaited` says, and whether an instance waits.
+    noted: Vec<(u64, bool)>,
     queue: Queue,
 }
 
@@ -153,6 +160,7 @@ impl Joins {
         Self {
             awaited: steps.at_start(programs),
             places: steps.places.clone(),
+            noted: starting.iter().map(|events| (*events, false)).collect(),
             starting,
             stores: programs
                 .iter()
@@ -205,10 +213,16 @@ impl Joins {
             .copied()
             .filter(|_| !spent)
             .unwrap_or(0);
-        if let Some(store) = self.stores.get(at(rule)) {
-            let events = starting | store.awaited();
-            self.places
-                .note(&mut self.awaited, at(rule), events, store.live() > 0);
+        let Some(store) = self.stores.get(at(rule)) else {
+            return;
+        };
+        let state = (starting | store.awaited(), store.live() > 0);
+        if let Some(noted) = self.noted.get_mut(at(rule))
+            && *noted != state
+        {
+            *noted = state;
+            let (events, waits) = state;
+            self.places.note(&mut self.awaited, at(rule), events, waits);
         }
     }
 
@@ -217,19 +231,29 @@ impl Joins {
         self.seed
     }
 
-    /// A packet may be this event: could that start or continue anything? Counts the match, and
-    /// spares recording it if not.
+    /// A packet may be this event, with values of this hash to share with earlier ones: could that
+    /// start or continue anything? Counts the match, and spares recording it if not.
     pub fn concerns(&mut self, program: &Program, rule: u32, event: u8, key: u64) -> bool {
         if let Some(count) = self.counters.matches.get_mut(at(rule)) {
             *count += 1;
         }
-        program.edges_of(event).any(|(number, edge)| {
+        let mut queue = std::mem::take(&mut self.queue);
+        queue.tried.clear();
+        queue.untried.clear();
+        let mut starts = false;
+        for (number, edge) in program.edges_of(event) {
+            starts |= edge.from == INIT;
             let waiting = self.store(rule).and_then(|store| store.waiting(number));
-            edge.from == INIT || waiting.is_some_and(|waiting| waiting.first(key).is_some())
-        })
+            let class = waiting.and_then(|waiting| waiting.first(key));
+            self.add_untried(rule, number, class, &mut queue);
+        }
+        let waits = !queue.untried.is_empty();
+        self.queue = queue;
+        starts || waits
     }
 
-    /// Take in a match; true when it led to a verdict.
+    /// Take in a match that [`Joins::concerns`] was asked about just now; true when it led to a
+    /// verdict.
     pub fn matched(
         &mut self,
         program: &Program,
@@ -247,7 +271,6 @@ impl Joins {
         let mut answered = false;
         let mut reported = false;
         let mut queue = std::mem::take(&mut self.queue);
-        self.begin(program, found, &mut queue);
         while let Some(candidate) = self.next(step, found, &mut queue) {
             let Candidate {
                 sequence,
@@ -273,20 +296,6 @@ impl Joins {
         }
         self.note_awaited(found.rule);
         reported
-    }
-
-    /// Find the classes that a match may continue.
-    fn begin(&self, program: &Program, found: Match<'_>, queue: &mut Queue) {
-        queue.tried.clear();
-        queue.untried.clear();
-        let Some(store) = self.store(found.rule).filter(|store| store.live() > 0) else {
-            return;
-        };
-        let key = found.key;
-        for (edge, _) in program.edges_of(found.event) {
-            let class = store.waiting(edge).and_then(|waiting| waiting.first(key));
-            self.add_untried(found.rule, edge, class, queue);
-        }
     }
 
     fn add_untried(&self, rule: u32, edge: usize, class: Option<u32>, queue: &mut Queue) {
@@ -768,7 +777,16 @@ impl Joins {
     }
 
     fn fire(&mut self, programs: &[Program], due: &[Entry], emit: &mut impl FnMut(Alert)) {
-        for entry in due {
+        for (place, entry) in due.iter().enumerate() {
+            for (ahead, what) in AHEAD {
+                let coming = due.get(place + ahead).map(|entry| entry.key);
+                let coming = coming.and_then(|(rule, index)| {
+                    Some((self.store(rule)?, programs.get(at(rule))?, index))
+                });
+                if let Some((store, program, index)) = coming {
+                    store.prefetch(program, index, what);
+                }
+            }
             let (rule, index) = entry.key;
             let Some(program) = programs.get(at(rule)) else {
                 continue;

@@ -281,7 +281,6 @@ impl Engine {
         let found = Match {
             rule,
             event: number,
-            key,
             timestamp: message.view.frame.timestamp,
             packet: message.view.facts.number,
             record: &self.record,

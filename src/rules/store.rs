@@ -11,12 +11,27 @@ use super::record::{self, Hash};
 use super::waiting::Waiting;
 use crate::expr::evaluate::Scalar;
 use crate::expr::evaluate::Source;
+use std::collections::VecDeque;
 
 /// No instance, no class.
 pub(super) const NONE: u32 = u32::MAX;
 
 /// Instances of a rule that memory is reserved for at start.
 const INSTANCES_RESERVED: usize = 100_000;
+
+/// Past stays that may be in the order of all, beside four for each instance.
+const PAST_STAYS: usize = 1_024;
+
+/// What to ask for ahead of its use.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Prefetch {
+    /// The instance.
+    Instance,
+    /// Its class.
+    Class,
+    /// Where its class is found.
+    Index,
+}
 
 /// One attempt to match a rule.
 #[derive(Debug, Clone, Copy)]
@@ -33,10 +48,13 @@ pub struct Instance {
     pub packet: u64,
     /// Events it has bound: bit N for event N.
     pub bound: u64,
-    order: Links,
     family: Links,
+    /// Its membership at the first edge that leaves its state.
+    member: Member,
     live: bool,
 }
+
+const _: () = assert!(size_of::<Instance>() <= 64, "an instance is a cache line");
 
 /// Neighbours in a list that runs from the newest to the oldest.
 #[derive(Debug, Clone, Copy)]
@@ -68,15 +86,16 @@ pub struct Store {
     instances: Vec<Instance>,
     records: Vec<u8>,
     caps: Vec<u64>,
-    /// Memberships: `fan_out` for each instance, by place of the edge among those of its state.
+    /// Memberships at the other edges: `fan_out` - 1 for each instance, by place of the edge among
+    /// those of its state.
     members: Vec<Member>,
     /// What waits at each edge.
     edges: Vec<Waiting>,
     /// Place of each edge among those that leave its state.
     places: Vec<usize>,
     free: Vec<u32>,
-    newest: u32,
-    oldest: u32,
+    /// Stays, (sequence, instance), oldest first; past ones among them until they come up.
+    order: VecDeque<(u64, u32)>,
     live: usize,
     /// Instances waiting for each event; index 0 is unused.
     waiting: Vec<u32>,
@@ -96,8 +115,7 @@ impl Store {
         let states = u8::try_from(program.machine.states.len()).unwrap_or(u8::MAX);
         let fan_out = (0..states)
             .map(|s| program.edges_from(s).count())
-            .max()
-            .unwrap_or(0);
+            .fold(1, usize::max);
         let instances_max = if program.single.is_some() {
             1
         } else {
@@ -122,8 +140,7 @@ impl Store {
                 false => edges.iter().map(|_| Waiting::default()).collect(),
             },
             free: Vec::new(),
-            newest: NONE,
-            oldest: NONE,
+            order: VecDeque::new(),
             live: 0,
             waiting: vec![0; program.events.len() + 1],
             awaited: 0,
@@ -201,7 +218,7 @@ impl Store {
             .try_reserve_exact(count.saturating_mul(self.depths));
         let _ = self
             .members
-            .try_reserve_exact(count.saturating_mul(self.fan_out));
+            .try_reserve_exact(count.saturating_mul(self.fan_out - 1));
         let _ = self.free.try_reserve_exact(count);
         self
     }
@@ -223,7 +240,7 @@ impl Store {
             window_max_us: u64::MAX,
             packet: 0,
             bound: 0,
-            order: UNLINKED,
+            member: NO_MEMBER,
             family: Links {
                 newer: index,
                 older: index,
@@ -251,7 +268,7 @@ impl Store {
             window_max_us: 0,
             packet: 0,
             bound: 0,
-            order: UNLINKED,
+            member: NO_MEMBER,
             family: UNLINKED,
             live: false,
         });
@@ -260,7 +277,7 @@ impl Store {
         self.caps
             .resize(self.instances.len() * self.depths, u64::MAX);
         self.members
-            .resize(self.instances.len() * self.fan_out, NO_MEMBER);
+            .resize(self.instances.len() * (self.fan_out - 1), NO_MEMBER);
         Some(index)
     }
 
@@ -310,7 +327,7 @@ impl Store {
             instance.state = state;
             instance.sequence = sequence;
         });
-        self.link_order(index);
+        self.note_order(sequence, index);
         for (number, edge) in program.edges_from(state) {
             self.join(program, (index, sequence), number, edge.event);
             if let Some(count) = self.waiting.get_mut(usize::from(edge.event)) {
@@ -331,7 +348,6 @@ impl Store {
         {
             return;
         }
-        self.unlink_order(index);
         for (number, edge) in program.edges_from(state) {
             self.leave(index, number);
             if let Some(count) = self.waiting.get_mut(usize::from(edge.event)) {
@@ -365,20 +381,35 @@ impl Store {
     }
 
     /// The instance that has waited longest.
-    pub fn oldest(&self) -> Option<u32> {
-        (self.oldest != NONE).then_some(self.oldest)
+    pub fn oldest(&mut self) -> Option<u32> {
+        while let Some(stay) = self.order.front() {
+            if self.stays(*stay) {
+                return Some(stay.1);
+            }
+            self.order.pop_front();
+        }
+        None
     }
 
     /// All waiting instances, newest first.
     pub fn newest_first(&self) -> impl Iterator<Item = u32> {
-        let next = |index: &u32| {
-            let older = self
-                .instances
-                .get(at(*index))
-                .map_or(NONE, |i| i.order.older);
-            (older != NONE).then_some(older)
+        let stays = self.order.iter().rev().filter(|stay| self.stays(**stay));
+        stays.map(|(_, index)| *index)
+    }
+
+    /// Ask for the memory that ending an instance touches: of the instance itself, or, once that is
+    /// there, of its class, or then of where the class is found.
+    pub fn prefetch(&self, program: &Program, index: u32, what: Prefetch) {
+        let Some(instance) = self.instances.get(at(index)) else {
+            return;
         };
-        std::iter::successors((self.newest != NONE).then_some(self.newest), next)
+        if what == Prefetch::Instance {
+            return memory::prefetch(instance);
+        }
+        let edge = program.edges_from(instance.state).next();
+        if let Some(waiting) = edge.and_then(|(number, _)| self.edges.get(number)) {
+            waiting.prefetch(instance.member.class, what);
+        }
     }
 
     /// What waits at an edge.
@@ -388,13 +419,28 @@ impl Store {
 
     /// The next older member of the class in which an instance waits at an edge.
     pub fn older_alike(&self, index: u32, edge: usize) -> Option<u32> {
-        let older = self.members.get(self.member_at(index, edge))?.links.older;
-        (older != NONE).then_some(older)
+        let instance = self.instances.get(at(index))?;
+        let member = match self.place_of(index, edge) {
+            None => Some(&instance.member),
+            Some(place) => self.members.get(place),
+        };
+        member.map(|m| m.links.older).filter(|older| *older != NONE)
     }
 
-    fn member_at(&self, index: u32, edge: usize) -> usize {
-        let place = self.places.get(edge).copied().unwrap_or(0);
-        at(index).saturating_mul(self.fan_out).saturating_add(place)
+    /// Where the membership of an instance at an edge is kept, unless in the instance.
+    fn place_of(&self, index: u32, edge: usize) -> Option<usize> {
+        let place = self.places.get(edge)?.checked_sub(1)?;
+        Some(at(index).saturating_mul(self.fan_out - 1) + place)
+    }
+
+    fn member_mut(&mut self, index: u32, edge: usize) -> Option<&mut Member> {
+        if index == NONE {
+            return None;
+        }
+        match self.place_of(index, edge) {
+            None => self.instances.get_mut(at(index)).map(|i| &mut i.member),
+            Some(place) => self.members.get_mut(place),
+        }
     }
 
     /// Make an instance member of the class of its values at an edge.
@@ -416,28 +462,23 @@ impl Store {
         };
         let (class, older) = waiting.join(hashes, (index, sequence), is_alike);
         let links = Links { newer: NONE, older };
-        let place = self.member_at(index, edge);
-        if let Some(member) = self.members.get_mut(place) {
+        if let Some(member) = self.member_mut(index, edge) {
             *member = Member { class, links };
         }
-        let place = self.member_at(older, edge);
-        if let Some(member) = self.members.get_mut(place) {
+        if let Some(member) = self.member_mut(older, edge) {
             member.links.newer = index;
         }
     }
 
     fn leave(&mut self, index: u32, edge: usize) {
-        let place = self.member_at(index, edge);
-        let Some(slot) = self.members.get_mut(place) else {
+        let Some(slot) = self.member_mut(index, edge) else {
             return;
         };
         let Member { class, links } = std::mem::replace(slot, NO_MEMBER);
-        let older = self.member_at(links.older, edge);
-        if let Some(member) = self.members.get_mut(older) {
+        if let Some(member) = self.member_mut(links.older, edge) {
             member.links.newer = links.newer;
         }
-        let newer = self.member_at(links.newer, edge);
-        match self.members.get_mut(newer) {
+        match self.member_mut(links.newer, edge) {
             Some(member) => member.links.older = links.older,
             None => {
                 if let Some(edge) = self.edges.get_mut(edge) {
@@ -447,26 +488,24 @@ impl Store {
         }
     }
 
-    fn link_order(&mut self, index: u32) {
-        let older = std::mem::replace(&mut self.newest, index);
-        self.with(index, |i| i.order = Links { newer: NONE, older });
-        match older {
-            NONE => self.oldest = index,
-            older => self.with(older, |i| i.order.newer = index),
-        }
+    fn stays(&self, (sequence, index): (u64, u32)) -> bool {
+        let instance = self.instances.get(at(index));
+        instance.is_some_and(|instance| instance.sequence == sequence)
     }
 
-    fn unlink_order(&mut self, index: u32) {
-        let Some(Links { newer, older }) = self.instances.get(at(index)).map(|i| i.order) else {
-            return;
-        };
-        match newer {
-            NONE => self.newest = older,
-            newer => self.with(newer, |i| i.order.older = older),
+    /// Note that an instance waits from now on, and forget past stays: those that are the oldest,
+    /// and all when they are many.
+    fn note_order(&mut self, sequence: u64, index: u32) {
+        self.order.push_back((sequence, index));
+        for _ in 0..2 {
+            if self.order.front().is_some_and(|stay| !self.stays(*stay)) {
+                self.order.pop_front();
+            }
         }
-        match older {
-            NONE => self.oldest = newer,
-            older => self.with(older, |i| i.order.newer = newer),
+        if self.order.len() > 4 * self.live + PAST_STAYS {
+            let mut order = std::mem::take(&mut self.order);
+            order.retain(|stay| self.stays(*stay));
+            self.order = order;
         }
     }
 

@@ -6,7 +6,7 @@
 //! and what ten thousand packets of one flow have opened is tried once. Classes are found by the
 //! values that the event must find equal (its key), those that an instance joined last first.
 
-use super::store::{Links, NONE};
+use super::store::{Links, NONE, Prefetch};
 
 /// Slots of an index at first: small, as most edges have little or nothing that waits.
 const SLOTS: usize = 256;
@@ -113,6 +113,19 @@ impl Waiting {
             self.values.remove(values, id);
             self.unlink(id);
             self.free.push(id);
+        }
+    }
+
+    /// Ask for the memory of a class, or, once that is there, of where it is found.
+    pub fn prefetch(&self, id: u32, what: Prefetch) {
+        let Some(class) = self.class(id) else {
+            return;
+        };
+        if what == Prefetch::Class {
+            memory::prefetch(class);
+        } else {
+            self.keys.prefetch(class.key);
+            self.values.prefetch(class.values);
         }
     }
 
@@ -292,6 +305,10 @@ impl Index {
             }
             place = self.after(place);
         }
+    }
+
+    fn prefetch(&self, hash: u64) {
+        memory::prefetch_element(&self.slots, self.home(tag_of(hash)));
     }
 
     fn at(&self, place: usize) -> Slot {
