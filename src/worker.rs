@@ -89,7 +89,7 @@ struct Stages {
     applications: Applications,
     values: Vec<Value<'static>>,
     totals: Vec<Cell<Totals>>,
-    counts_totals: bool,
+    totalled: ProtocolSet,
     http_compat: bool,
     counters: Counters,
 }
@@ -113,7 +113,10 @@ impl Worker {
                 applications: Applications::new(&settings.applications),
                 values: Vec::with_capacity(rules.extraction.len()),
                 totals: vec![Cell::new(Totals::default()); Protocol::ALL.len()],
-                counts_totals: settings.totals || rules.extraction.uses_totals(),
+                totalled: match settings.totals {
+                    true => ProtocolSet::ALL,
+                    false => rules.extraction.totalled(),
+                },
                 http_compat: settings.http_compat,
                 counters: Counters::default(),
                 rules,
@@ -351,9 +354,7 @@ impl Stages {
         slots.resize(rules.extraction.len(), Value::Number(0));
         let burst = frames.iter().zip(facts).enumerate();
         for (index, (frame, facts)) in burst.take(packets.end).skip(packets.start) {
-            if self.counts_totals {
-                count_totals(totals, frame, facts);
-            }
+            count_totals(totals, self.totalled, frame, facts);
             let messages = Messages {
                 applications,
                 index,
@@ -427,15 +428,22 @@ fn renew<'b>(mut values: Vec<Value<'_>>) -> Vec<Value<'b>> {
     values.into_iter().map(|_| Value::Number(0)).collect()
 }
 
-/// Add a packet to the running totals of each of its protocols, once for each.
-#[cold]
-fn count_totals(totals: &[Cell<Totals>], frame: &Frame<'_>, facts: &Facts) {
-    let mut seen = ProtocolSet::default();
-    add_total(totals, Protocol::Meta, 0, frame, facts);
-    for layer in facts.layers() {
-        if !seen.contains(layer.protocol) {
-            seen.insert(layer.protocol);
-            add_total(totals, layer.protocol, layer.offset, frame, facts);
+/// Add a packet to the running totals of those of its protocols that are wanted, once for each.
+fn count_totals(
+    totals: &[Cell<Totals>],
+    mut wanted: ProtocolSet,
+    frame: &Frame<'_>,
+    facts: &Facts,
+) {
+    if wanted == ProtocolSet::default() {
+        return;
+    }
+    let meta = Some((Protocol::Meta, 0));
+    let layers = facts.layers().iter().map(|l| (l.protocol, l.offset));
+    for (protocol, offset) in meta.into_iter().chain(layers) {
+        if wanted.contains(protocol) {
+            wanted.remove(protocol);
+            add_total(totals, protocol, offset, frame, facts);
         }
     }
 }

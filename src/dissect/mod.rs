@@ -169,6 +169,8 @@ const _: () = assert!(DEFINITIONS.len() <= 128, "ProtocolSet has 128 bits");
 impl ProtocolSet {
     /// Only `meta`, which every packet has.
     pub const META: Self = Self(1);
+    /// All there are.
+    pub const ALL: Self = Self(u128::MAX);
 
     /// Add one.
     pub const fn insert(&mut self, protocol: Protocol) {

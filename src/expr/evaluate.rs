@@ -95,6 +95,26 @@ pub trait Source<R> {
     fn has_protocol(&self, protocol: crate::dissect::Protocol) -> bool;
 }
 
+/// A comparison of a number with a constant.
+#[derive(Debug, Clone, Copy)]
+pub struct Comparison {
+    operator: Operator,
+    constant: i128,
+}
+
+impl Comparison {
+    /// Does it hold for this number?
+    pub fn holds(&self, number: u64) -> bool {
+        compare(self.operator, &i128::from(number), &self.constant)
+    }
+
+    /// The only number for which it holds, if there is one.
+    pub fn only(&self) -> Option<u64> {
+        let number = u64::try_from(self.constant).ok()?;
+        (self.operator == Operator::Equal).then_some(number)
+    }
+}
+
 /// A compiled expression.
 #[derive(Debug)]
 pub struct Code<R> {
@@ -132,12 +152,24 @@ impl<R: Copy> Code<R> {
         }
     }
 
-    /// The reference and the constant, when it says no more than that they are equal.
-    pub fn as_equality(&self) -> Option<(R, u64)> {
+    /// The comparison of a reference with a constant, when it says no more than that.
+    pub fn as_test(&self) -> Option<(R, Comparison)> {
         match &self.root {
-            Term::Test(reference, Operator::Equal, constant) => {
-                Some((*reference, u64::try_from(*constant).ok()?))
+            Term::Test(reference, operator, constant) => {
+                let comparison = Comparison {
+                    operator: *operator,
+                    constant: *constant,
+                };
+                Some((*reference, comparison))
             }
+            _ => None,
+        }
+    }
+
+    /// The comparison of two numbers by reference, when it says no more than that.
+    pub fn as_pair(&self) -> Option<(R, Operator, R)> {
+        match &self.root {
+            Term::Pair(left, operator, right) => Some((*left, *operator, *right)),
             _ => None,
         }
     }
@@ -154,13 +186,13 @@ impl<R: Copy> Code<R> {
         match &self.root {
             Term::Test(reference, operator, constant) => {
                 if let Scalar::Number(left) = source.read(*reference) {
-                    return ordered(*operator, &left, constant);
+                    return compare(*operator, &left, constant);
                 }
             }
             Term::Pair(left, operator, right) => {
                 let (left, right) = (source.read(*left), source.read(*right));
                 if let (Scalar::Number(left), Scalar::Number(right)) = (left, right) {
-                    return ordered(*operator, &left, &right);
+                    return compare(*operator, &left, &right);
                 }
             }
             _ => {}
@@ -172,7 +204,7 @@ impl<R: Copy> Code<R> {
     fn evaluate<'s>(&'s self, term: &'s Term<R>, source: &'s impl Source<R>) -> Scalar<'s> {
         match term {
             Term::Test(reference, operator, constant) => match source.read(*reference) {
-                Scalar::Number(left) => boolean(ordered(*operator, &left, constant)),
+                Scalar::Number(left) => boolean(compare(*operator, &left, constant)),
                 other => self.binary(*operator, other, Class::Other, Scalar::Number(*constant)),
             },
             Term::Pair(left, operator, right) => {
@@ -410,7 +442,8 @@ fn boolean<'s>(value: bool) -> Scalar<'s> {
     Scalar::Number(i128::from(value))
 }
 
-fn ordered<T: PartialOrd>(operator: Operator, a: &T, b: &T) -> bool {
+/// One of the comparisons; false for other operators.
+pub fn compare<T: PartialOrd>(operator: Operator, a: &T, b: &T) -> bool {
     match operator {
         Operator::Equal => a == b,
         Operator::NotEqual => a != b,
@@ -426,7 +459,7 @@ fn texts(operator: Operator, a: Text<'_>, b: Text<'_>) -> bool {
     match operator {
         Operator::Equal => a.same(&b),
         Operator::NotEqual => !a.same(&b),
-        _ => ordered(operator, &a.bytes, &b.bytes),
+        _ => compare(operator, &a.bytes, &b.bytes),
     }
 }
 
@@ -436,7 +469,7 @@ fn integer<'s>(operator: Operator, a: i128, b: i128) -> Scalar<'s> {
         Operator::Subtract => a.checked_sub(b),
         Operator::Multiply => a.checked_mul(b),
         Operator::Divide => a.checked_div(b),
-        _ => return boolean(ordered(operator, &a, &b)),
+        _ => return boolean(compare(operator, &a, &b)),
     };
     number.map_or(Scalar::Absent, Scalar::Number)
 }
@@ -447,7 +480,7 @@ fn floats<'s>(operator: Operator, a: f64, b: f64) -> Scalar<'s> {
         Operator::Subtract => Scalar::Float(a - b),
         Operator::Multiply => Scalar::Float(a * b),
         Operator::Divide => Scalar::Float(a / b),
-        _ => boolean(ordered(operator, &a, &b)),
+        _ => boolean(compare(operator, &a, &b)),
     }
 }
 

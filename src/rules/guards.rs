@@ -7,7 +7,7 @@
 
 use super::program::{Attributes, Error, Event, Key, Slot};
 use super::record::Hash;
-use crate::dissect::Protocol;
+use crate::dissect::{Protocol, ProtocolSet};
 use crate::dissect::attribute::{AttributeId, Reader, Type, Value, View};
 use crate::dissect::header::tcp::mmt_padding_heuristic;
 use crate::expr::evaluate::{Code, Scalar, Source, Text};
@@ -86,26 +86,35 @@ impl Extraction {
         self.ids.is_empty()
     }
 
-    /// Is any attribute of this protocol's running totals used?
-    pub fn uses_totals(&self) -> bool {
-        self.ids.iter().any(|id| {
+    /// Protocols of which an attribute out of their running totals is used.
+    pub fn totalled(&self) -> ProtocolSet {
+        let mut protocols = ProtocolSet::default();
+        for id in &self.ids {
             let name = id.attribute().map_or("", |attribute| attribute.name);
-            id.is_generic() || name.contains("_count") || name.contains("_volume")
-        })
+            if id.is_generic() || name.contains("_count") || name.contains("_volume") {
+                protocols.insert(id.protocol);
+            }
+        }
+        protocols
     }
 
     fn read<'b>(&self, slot: Slot, view: &View<'b>) -> Option<Value<'b>> {
         let (reader, quirk) = *self.readers.get(usize::from(slot))?;
         let value = view.read(reader?)?;
-        let counts = match (quirk, value) {
-            (Quirk::None, _) => true,
-            (Quirk::Empty, Value::Bytes(bytes)) => !bytes.is_empty(),
-            (Quirk::Empty, _) => true,
-            (Quirk::Zero, value) => value != Value::Number(0),
-            (Quirk::Padding, _) => !mmt_padding_heuristic(view),
-            (Quirk::Never, _) => false,
-        };
-        counts.then_some(value)
+        (quirk == Quirk::None || quirk.allows(value, view)).then_some(value)
+    }
+}
+
+impl Quirk {
+    /// Does MMT see this value?
+    fn allows(self, value: Value<'_>, view: &View<'_>) -> bool {
+        match (self, value) {
+            (Self::Empty, Value::Bytes(bytes)) => !bytes.is_empty(),
+            (Self::None | Self::Empty, _) => true,
+            (Self::Zero, value) => value != Value::Number(0),
+            (Self::Padding, _) => !mmt_padding_heuristic(view),
+            (Self::Never, _) => false,
+        }
     }
 }
 
@@ -238,13 +247,15 @@ impl<'b, 'm> Message<'b, 'm> {
 
     /// Does the packet alone allow that it is this event?
     pub fn allows(&mut self, event: &Event) -> bool {
-        if !self.has_mandatory(event) {
+        // What is cheapest comes first: most packets fail one comparison of a number.
+        let wanted = event.predicate;
+        if wanted.is_some_and(|(slot, number)| self.number(slot) != Some(number)) {
             return false;
         }
-        if event
-            .predicate
-            .is_some_and(|(slot, number)| self.number(slot) != Some(number))
-        {
+        let mut tests = event.tests.iter();
+        let passed =
+            tests.all(|(slot, test)| self.number(*slot).is_some_and(|n| test.holds(n)));
+        if !passed || !self.has_mandatory(event) {
             return false;
         }
         for slot in &event.optional {
@@ -264,14 +275,9 @@ impl<'b, 'm> Message<'b, 'm> {
 
     /// Copy what the event records of the packet.
     pub fn record(&mut self, event: &Event, record: &mut [u8]) {
-        event
-            .layout
-            .begin(record, self.view.frame.timestamp, self.view.facts.number);
-        for (position, slot) in event.fields.iter().enumerate() {
-            if let Some(value) = self.value(*slot) {
-                event.layout.write(record, position, value);
-            }
-        }
+        let (time, number) = (self.view.frame.timestamp, self.view.facts.number);
+        let values = event.fields.iter().map(|slot| self.value(*slot));
+        event.layout.fill(record, time, number, values);
     }
 }
 

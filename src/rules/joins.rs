@@ -4,15 +4,15 @@
 //! Everything here works on matches, instances and time alone; the packet is only asked again for
 //! operators whose events share one packet.
 
+use super::candidates::{Candidate, Candidates};
 use super::machine::{Edge, Enter, INIT, Machine, StateId};
 use super::program::{Event, Program};
 use super::steps::{Places, Set, Steps};
-use super::store::{Instance, Joined, Prefetch, Store};
+use super::store::{Joined, Prefetch, Store};
 use super::verdict::{self, Verdict};
 use super::wheel::{Entry, Wheel};
 use crate::expr::Mode;
 use crate::packet::Timestamp;
-use std::collections::BinaryHeap;
 
 /// How many deadlines ahead to ask for what ending their instances touches.
 const AHEAD: [(usize, Prefetch); 3] = [
@@ -104,33 +104,7 @@ pub struct Joins {
     places: Places,
     /// Of each rule: the events that `awaited` says, and whether an instance waits.
     noted: Vec<(u64, bool)>,
-    queue: Queue,
-}
-
-/// An instance that a match may continue. Later ones come first.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-struct Candidate {
-    sequence: u64,
-    index: u32,
-    edge: usize,
-}
-
-/// Classes at one edge that have not been tried yet.
-#[derive(Debug, Clone, Copy)]
-struct Untried {
-    /// The next.
-    class: u32,
-    /// None of their members has a higher sequence.
-    last: u64,
-    edge: usize,
-}
-
-/// What one match may continue: the newest instance of each class tried, and the classes to try.
-#[derive(Debug, Default)]
-struct Queue {
-    tried: BinaryHeap<Candidate>,
-    untried: Vec<Untried>,
-    tries: u64,
+    candidates: Candidates,
 }
 
 /// Where a step happens: rule, packet, time.
@@ -141,15 +115,6 @@ struct Step<'a> {
     timestamp: Timestamp,
     packet: u64,
     timed_out: bool,
-}
-
-impl Queue {
-    /// The untried classes that may hold a newer instance than those tried.
-    fn newest_untried(&self) -> Option<(usize, Untried)> {
-        let (place, untried) = (0..).zip(&self.untried).max_by_key(|(_, u)| u.last)?;
-        let found = self.tried.peek().map_or(0, |tried| tried.sequence);
-        (untried.last > found).then_some((place, *untried))
-    }
 }
 
 impl Joins {
@@ -179,14 +144,14 @@ impl Joins {
                 live: 0,
             },
             spent: vec![false; count],
-            queue: Queue::default(),
+            candidates: Candidates::default(),
         }
     }
 
     /// What was counted.
     pub fn counters(&mut self) -> &Counters {
         self.counters.live = u64::try_from(self.live).unwrap_or(u64::MAX);
-        self.counters.tries = self.queue.tries;
+        self.counters.tries = self.candidates.tries;
         &self.counters
     }
 
@@ -237,19 +202,11 @@ impl Joins {
         if let Some(count) = self.counters.matches.get_mut(at(rule)) {
             *count += 1;
         }
-        let mut queue = std::mem::take(&mut self.queue);
-        queue.tried.clear();
-        queue.untried.clear();
-        let mut starts = false;
-        for (number, edge) in program.edges_of(event) {
-            starts |= edge.from == INIT;
-            let waiting = self.store(rule).and_then(|store| store.waiting(number));
-            let class = waiting.and_then(|waiting| waiting.first(key));
-            self.add_untried(rule, number, class, &mut queue);
-        }
-        let waits = !queue.untried.is_empty();
-        self.queue = queue;
-        starts || waits
+        let waits = match self.stores.get(at(rule)) {
+            Some(store) => self.candidates.find(store, program, event, key),
+            None => false,
+        };
+        waits || program.edges_of(event).any(|(_, edge)| edge.from == INIT)
     }
 
     /// Take in a match that [`Joins::concerns`] was asked about just now; true when it led to a
@@ -270,8 +227,7 @@ impl Joins {
         };
         let mut answered = false;
         let mut reported = false;
-        let mut queue = std::mem::take(&mut self.queue);
-        while let Some(candidate) = self.next(step, found, &mut queue) {
+        while let Some(candidate) = self.next(program, found) {
             let Candidate {
                 sequence,
                 index,
@@ -288,7 +244,6 @@ impl Joins {
                 break;
             }
         }
-        self.queue = queue;
         for (_, edge) in program.edges_of(found.event) {
             if edge.from == INIT && !reported {
                 reported = self.start(step, edge, found, answered, packet, emit);
@@ -298,87 +253,11 @@ impl Joins {
         reported
     }
 
-    fn add_untried(&self, rule: u32, edge: usize, class: Option<u32>, queue: &mut Queue) {
-        let waiting = self.store(rule).and_then(|store| store.waiting(edge));
-        let class = class.and_then(|id| Some((id, waiting?.class(id)?.last)));
-        if let Some((class, last)) = class {
-            queue.untried.push(Untried { class, last, edge });
-        }
-    }
-
-    /// The newest instance that a match may continue and that was not given before: it waits for
-    /// the event and shares what it must, though perhaps not at this time.
-    ///
-    /// Following an edge never brings an instance to another edge of the same event, as each event
-    /// stands once in the tree: classes only lose members while their match runs.
-    fn next(&self, step: Step<'_>, found: Match<'_>, queue: &mut Queue) -> Option<Candidate> {
-        let store = self.store(step.rule)?;
-        loop {
-            self.try_classes(step.program, found, queue);
-            let candidate = queue.tried.pop()?;
-            let stays = |i: &Instance| i.sequence == candidate.sequence;
-            if !store.instance(candidate.index).is_some_and(stays) {
-                // Evicted as the oldest of its rule: none of its class is older.
-                continue;
-            }
-            let older = store.older_alike(candidate.index, candidate.edge);
-            if let Some((index, instance)) = older.and_then(|o| Some((o, store.instance(o)?))) {
-                queue.tried.push(Candidate {
-                    sequence: instance.sequence,
-                    index,
-                    edge: candidate.edge,
-                });
-            }
-            return Some(candidate);
-        }
-    }
-
-    /// Try classes, newest first, as far as they may hold a newer instance than those found.
-    fn try_classes(&self, program: &Program, found: Match<'_>, queue: &mut Queue) {
-        let Some(store) = self.store(found.rule) else {
-            return;
-        };
-        while let Some((place, untried)) = queue.newest_untried() {
-            queue.untried.swap_remove(place);
-            queue.tries += 1;
-            let Some(waiting) = store.waiting(untried.edge) else {
-                continue;
-            };
-            let next = waiting.after(untried.class);
-            self.add_untried(found.rule, untried.edge, next, queue);
-            let newest = waiting.class(untried.class).map(|class| class.newest);
-            let newest = newest.and_then(|index| Some((index, store.instance(index)?)));
-            if let Some((index, instance)) = newest
-                && self.may_share(program, index, found)
-            {
-                queue.tried.push(Candidate {
-                    sequence: instance.sequence,
-                    index,
-                    edge: untried.edge,
-                });
-            }
-        }
-    }
-
-    /// Do the conditions between the events hold for a class, given by one of its members? Where
-    /// one of them remembers its calls, that is asked of each member in its turn.
-    fn may_share(&self, program: &Program, index: u32, found: Match<'_>) -> bool {
-        let remembers = |event: &Event| event.remembers;
-        program.event(found.event).is_some_and(remembers) || self.shares(program, index, found)
-    }
-
-    fn shares(&self, program: &Program, index: u32, found: Match<'_>) -> bool {
-        let Some(store) = self.store(found.rule) else {
-            return false;
-        };
-        let joined = Joined {
-            program,
-            event: found.event,
-            current: found.record,
-            earlier: store.record(index),
-            bound: store.instance(index).map_or(0, |instance| instance.bound),
-        };
-        joined.holds()
+    /// The next instance that a match may continue, newest first.
+    fn next(&mut self, program: &Program, found: Match<'_>) -> Option<Candidate> {
+        let store = self.stores.get(at(found.rule))?;
+        self.candidates
+            .next(store, program, found.event, found.record)
     }
 
     /// The first event of an attempt.
@@ -457,7 +336,7 @@ impl Joins {
         }
         let remembers = |event: &Event| event.remembers;
         let tried = !step.program.event(edge.event).is_some_and(remembers);
-        tried || self.shares(step.program, index, found)
+        tried || store.shares(step.program, index, edge.event, found.record)
     }
 
     /// Follow an edge: the instance moves, or a copy of it where the edge opens an operator.
@@ -744,6 +623,12 @@ impl Joins {
             return false;
         }
         let timeout = step.program.machine.state(instance.state).timeout;
+        if Machine::is_final(timeout) && verdict::of(step.program.property.kind, timeout).is_none()
+        {
+            // By far the most frequent end.
+            self.remove(step, index);
+            return false;
+        }
         let running = (instance.window_min_us, instance.window_max_us);
         self.enter(
             step,

@@ -16,6 +16,7 @@ pub mod store;
 pub mod verdict;
 pub mod wheel;
 
+mod candidates;
 mod delay;
 mod embedded;
 mod steps;

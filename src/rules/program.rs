@@ -4,11 +4,11 @@
 use super::guards::Mask;
 use super::machine::{Edge, INIT, Machine, StateId, TooComplex};
 use super::property::{Kind, Property};
-use super::record::{Layout, Part};
+use super::record::{self, Layout, Part};
 use super::verdict::{self, Verdict};
 use crate::dissect::attribute::{AttributeId, Class};
 use crate::dissect::{Protocol, ProtocolSet};
-use crate::expr::evaluate::Code;
+use crate::expr::evaluate::{Code, Comparison, compare};
 use crate::expr::{Expr, Mode, Node, Operator};
 use crate::limits::ATTRIBUTES_USED_MAX;
 use std::collections::BTreeSet;
@@ -47,6 +47,40 @@ pub struct Key {
     pub earlier: Held,
 }
 
+/// A condition on the packet and earlier events.
+#[derive(Debug)]
+pub struct Residual {
+    /// Compiled.
+    pub code: Code<Place>,
+    /// The same in short, where it compares a number of the packet with an earlier one.
+    pub pair: Option<Pair>,
+}
+
+/// A comparison of a number of the packet with one of an earlier event.
+#[derive(Debug, Clone, Copy)]
+pub struct Pair {
+    part: Part,
+    earlier: Held,
+    operator: Operator,
+    /// The earlier number stands first.
+    is_reversed: bool,
+}
+
+impl Pair {
+    /// Does it hold? None where either number is not there.
+    #[inline]
+    pub fn holds(&self, current: &[u8], earlier: &[u8], bound: u64) -> Option<bool> {
+        if bound & 1 << self.earlier.place.event == 0 {
+            return None;
+        }
+        let [ours, theirs] = [self.part.number(current)?, self.earlier.part.number(earlier)?];
+        Some(match self.is_reversed {
+            false => compare(self.operator, &ours, &theirs),
+            true => compare(self.operator, &theirs, &ours),
+        })
+    }
+}
+
 /// One event, compiled.
 #[derive(Debug)]
 pub struct Event {
@@ -60,10 +94,12 @@ pub struct Event {
     pub protocols: ProtocolSet,
     /// One condition of the guard that says `attribute == constant`: the cheapest to refuse with.
     pub predicate: Option<(Slot, u64)>,
+    /// Other conditions of the guard that compare one number with a constant.
+    pub tests: Vec<(Slot, Comparison)>,
     /// The other conditions on the packet alone; all must hold.
     pub guard: Vec<Code<Slot>>,
     /// Conditions on earlier events other than equalities; all must hold.
-    pub residual: Vec<Code<Place>>,
+    pub residual: Vec<Residual>,
     /// Equalities with earlier events.
     pub keys: Vec<Key>,
     /// The other values of earlier events that the residual conditions read.
@@ -376,6 +412,7 @@ fn compile_event(
         optional,
         protocols,
         predicate: None,
+        tests: Vec::new(),
         guard: Vec::new(),
         residual: Vec::new(),
         keys: Vec::new(),
@@ -405,6 +442,7 @@ fn split(
     }
     let mut uses = uses_of(expr, mode);
     if uses.earlier.is_empty() {
+        let is_number = uses.own.iter().all(|id| record::is_number(id.kind()));
         // Every slot exists by now: the event's attributes were added before.
         for id in uses.own.drain(..).chain(std::mem::take(&mut uses.asked)) {
             attributes.slot(id)?;
@@ -412,9 +450,13 @@ fn split(
         let code = Code::new(expr, mode, &mut |id, _| {
             attributes.slot(id).unwrap_or(Slot::MAX)
         });
-        match code.as_equality() {
-            Some(predicate) if event.predicate.is_none() => event.predicate = Some(predicate),
-            _ => event.guard.push(code),
+        let test = code.as_test().filter(|_| is_number);
+        match test.map(|(slot, comparison)| (slot, comparison, comparison.only())) {
+            Some((slot, _, Some(number))) if event.predicate.is_none() => {
+                event.predicate = Some((slot, number));
+            }
+            Some((slot, comparison, _)) => event.tests.push((slot, comparison)),
+            None => event.guard.push(code),
         }
         return Ok(());
     }
@@ -431,7 +473,8 @@ fn split(
         }
     }
     event.remembers |= code.is_stateful();
-    event.residual.push(code);
+    let pair = code.as_pair().and_then(|pair| pair_of(pair, event, layouts));
+    event.residual.push(Residual { code, pair });
     Ok(())
 }
 
@@ -479,6 +522,28 @@ fn key_of(expr: &Expr, event: &Event, layouts: &[Layout]) -> Option<Key> {
         slot: *event.fields.get(usize::from(field))?,
         part: event.layout.part(usize::from(field), 0)?,
         earlier,
+    })
+}
+
+/// A comparison in short, if one side is of the packet and the other of an earlier event.
+fn pair_of(
+    (left, operator, right): (Place, Operator, Place),
+    event: &Event,
+    layouts: &[Layout],
+) -> Option<Pair> {
+    let is_reversed = left.event != 0;
+    let (here, there) = match is_reversed {
+        false => (left, right),
+        true => (right, left),
+    };
+    if here.event != 0 {
+        return None;
+    }
+    Some(Pair {
+        part: event.layout.part(usize::from(here.field), 0)?,
+        earlier: held_at(there, layouts)?,
+        operator,
+        is_reversed,
     })
 }
 

@@ -39,6 +39,28 @@ pub struct Field {
     form: Form,
 }
 
+impl Field {
+    /// Copy a value in, unless it is none that this field can hold.
+    #[inline]
+    fn store(&self, record: &mut [u8], value: Value<'_>) -> bool {
+        let at = self.offset;
+        match (self.form, value) {
+            (Form::Number, Value::Number(number)) => store_u64(record, at, number),
+            (Form::Float, Value::Float(number)) => store_u64(record, at, number.to_bits()),
+            (Form::Short(length), Value::Bytes(bytes)) if bytes.len() == usize::from(length) => {
+                // A copy of known length is no call.
+                match bytes.first_chunk::<4>().filter(|_| length == 4) {
+                    Some(four) => store(record, at, four),
+                    None => store(record, at, bytes),
+                }
+            }
+            (Form::Long, value) => store_long(record, at, long(value, &mut [0; LONG_BUFFER])),
+            _ => return false,
+        }
+        true
+    }
+}
+
 /// Where each attribute of an event stands in its record.
 #[derive(Debug, Clone, Default)]
 pub struct Layout {
@@ -80,30 +102,23 @@ impl Layout {
             .position(|field| field.attribute == attribute)
     }
 
-    /// Start a record: time and number of the packet, no field present.
-    pub fn begin(&self, record: &mut [u8], timestamp: Timestamp, number: u64) {
-        store_u64(record, 0, 0);
+    /// Make a record: time and number of the packet, and what it has of the fields, in order.
+    pub fn fill<'v>(
+        &self,
+        record: &mut [u8],
+        timestamp: Timestamp,
+        number: u64,
+        values: impl Iterator<Item = Option<Value<'v>>>,
+    ) {
+        let mut present = 0;
+        for ((place, field), value) in self.fields.iter().enumerate().zip(values) {
+            if value.is_some_and(|value| field.store(record, value)) {
+                present |= 1 << place;
+            }
+        }
+        store_u64(record, 0, present);
         store_u64(record, 8, timestamp.nanos());
         store_u64(record, 16, number);
-    }
-
-    /// Copy a value into its field.
-    pub fn write(&self, record: &mut [u8], position: usize, value: Value<'_>) {
-        let Some(field) = self.fields.get(position) else {
-            return;
-        };
-        let at = field.offset;
-        match (field.form, value) {
-            (Form::Number, Value::Number(number)) => store_u64(record, at, number),
-            (Form::Float, Value::Float(number)) => store_u64(record, at, number.to_bits()),
-            (Form::Short(length), Value::Bytes(bytes)) if bytes.len() == usize::from(length) => {
-                store(record, at, bytes);
-            }
-            (Form::Long, value) => store_long(record, at, long(value, &mut [0; LONG_BUFFER])),
-            _ => return,
-        }
-        let present = load_u64(record, 0) | 1 << position;
-        store_u64(record, 0, present);
     }
 
     /// Read a field back.
@@ -163,6 +178,8 @@ impl Layout {
     pub fn part(&self, position: usize, base: usize) -> Option<Part> {
         let field = self.fields.get(position)?;
         Some(Part {
+            base,
+            bit: 1 << position,
             offset: base + field.offset,
             form: field.form,
         })
@@ -172,11 +189,42 @@ impl Layout {
 /// A value of a join key, or of what classes agree in, where records hold it.
 #[derive(Debug, Clone, Copy)]
 pub struct Part {
+    /// Start of the event's record.
+    base: usize,
+    /// Its bit in the presence word.
+    bit: u64,
     offset: usize,
     form: Form,
 }
 
 impl Part {
+    /// The number that a record holds, if this is one and there.
+    #[inline]
+    pub fn number(self, record: &[u8]) -> Option<u64> {
+        let is_there = load_u64(record, self.base) & self.bit != 0;
+        (is_there && self.form == Form::Number).then(|| load_u64(record, self.offset))
+    }
+
+    /// Are the values that two records hold equal? None where that is not a matter of a few words.
+    #[inline]
+    pub fn equals(self, record: &[u8], other: Self, earlier: &[u8]) -> Option<bool> {
+        let are_there = load_u64(record, self.base) & self.bit != 0
+            && load_u64(earlier, other.base) & other.bit != 0;
+        if !are_there || self.form != other.form {
+            return None;
+        }
+        let words = |part: Self, record| [load_u64(record, part.offset), load_u64(record, part.offset + 8)];
+        let [ours, theirs] = [words(self, record), words(other, earlier)];
+        match self.form {
+            Form::Number => Some(ours[0] == theirs[0]),
+            Form::Short(length) if length <= 8 => {
+                Some((ours[0] ^ theirs[0]) & mask_of(length) == 0)
+            }
+            Form::Short(_) => Some(ours == theirs),
+            Form::Float | Form::Long => None,
+        }
+    }
+
     /// Add the value that a record holds to a hash.
     #[inline]
     pub fn add_held(self, hash: Hash, record: &[u8]) -> Hash {
@@ -294,6 +342,11 @@ pub fn number(record: &[u8]) -> u64 {
     load_u64(record, 16)
 }
 
+/// Are all values of this type whole numbers?
+pub fn is_number(kind: Type) -> bool {
+    form_of(kind) == Form::Number
+}
+
 fn form_of(kind: Type) -> Form {
     match kind {
         Type::U8 | Type::U16 | Type::U32 | Type::U64 | Type::Char | Type::Port | Type::Timeval => {
@@ -362,9 +415,12 @@ mod tests {
             (Protocol::Ethernet, "p_payload"),
         ]);
         let mut record = vec![0; layout.size];
-        layout.begin(&mut record, Timestamp::from_micros(7), 9);
-        layout.write(&mut record, 0, Value::Number(0x800));
-        layout.write(&mut record, 1, Value::Bytes(&[1, 2, 3, 4, 5, 6]));
+        let values = [
+            Some(Value::Number(0x800)),
+            Some(Value::Bytes(&[1, 2, 3, 4, 5, 6])),
+            None,
+        ];
+        layout.fill(&mut record, Timestamp::from_micros(7), 9, values.into_iter());
         assert!(matches!(layout.read(&record, 0), Scalar::Number(0x800)));
         let Scalar::Text(text) = layout.read(&record, 1) else {
             panic!("text expected")
@@ -391,8 +447,8 @@ mod tests {
             };
             // What was in the record before must not matter.
             let mut record = vec![0xff; layout.size + 5];
-            layout.begin(&mut record[5..], Timestamp::default(), 1);
-            layout.write(&mut record[5..], position, value);
+            let values = (0..layout.fields.len()).map(|at| (at == position).then_some(value));
+            layout.fill(&mut record[5..], Timestamp::default(), 1, values);
             let part = layout.part(position, 5).unwrap();
             let held = part.add_held(Hash::new(7), &record).value;
             assert_eq!(held, part.add_value(Hash::new(7), value).value, "{position}");
@@ -404,8 +460,8 @@ mod tests {
         let layout = layout(&[(Protocol::Ethernet, "p_payload")]);
         let record = |bytes: &[u8]| {
             let mut record = vec![0; layout.size];
-            layout.begin(&mut record, Timestamp::default(), 1);
-            layout.write(&mut record, 0, Value::Bytes(bytes));
+            let values = [Some(Value::Bytes(bytes))];
+            layout.fill(&mut record, Timestamp::default(), 1, values.into_iter());
             record
         };
         let mut bytes = vec![7; 2000];

@@ -6,8 +6,8 @@
 //! from the newest to the oldest.
 
 use super::machine::{Edge, StateId};
-use super::program::{Event, Held, Place, Program};
-use super::record::{self, Hash};
+use super::program::{Event, Held, Key, Place, Program};
+use super::record::Hash;
 use super::waiting::Waiting;
 use crate::expr::evaluate::Scalar;
 use crate::expr::evaluate::Source;
@@ -412,6 +412,18 @@ impl Store {
         }
     }
 
+    /// Do the conditions between the events hold for an instance and the record of `event`?
+    pub fn shares(&self, program: &Program, index: u32, event: u8, record: &[u8]) -> bool {
+        let joined = Joined {
+            program,
+            event,
+            current: record,
+            earlier: self.record(index),
+            bound: self.bound(index),
+        };
+        joined.holds()
+    }
+
     /// What waits at an edge.
     pub fn waiting(&self, edge: usize) -> Option<&Waiting> {
         self.edges.get(edge)
@@ -579,11 +591,20 @@ impl Joined<'_> {
         let Some(event) = self.program.event(self.event) else {
             return false;
         };
-        event
-            .keys
-            .iter()
-            .all(|key| self.equal(key.field, key.earlier.place))
-            && event.residual.iter().all(|condition| condition.holds(self))
+        let keys = event.keys.iter().all(|key| self.is_shared(key));
+        keys && event.residual.iter().all(|condition| {
+            let pair = condition.pair.as_ref();
+            pair.and_then(|pair| pair.holds(self.current, self.earlier, self.bound))
+                .unwrap_or_else(|| condition.code.holds(self))
+        })
+    }
+
+    fn is_shared(&self, key: &Key) -> bool {
+        let earlier = key.earlier;
+        let is_bound = self.bound & 1 << earlier.place.event != 0;
+        let equals = || key.part.equals(self.current, earlier.part, self.earlier);
+        let equal = if is_bound { equals() } else { None };
+        equal.unwrap_or_else(|| self.equal(key.field, earlier.place))
     }
 
     fn equal(&self, field: u8, place: Place) -> bool {
@@ -595,13 +616,6 @@ impl Joined<'_> {
             (Scalar::Number(a), Scalar::Absent) => a == 0,
             _ => false,
         }
-    }
-
-    /// Time and packet number of an event bound before.
-    pub fn bound_at(&self, event: u8) -> Option<(crate::packet::Timestamp, u64)> {
-        let compiled = self.program.event(event)?;
-        let record = self.earlier.get(compiled.offset..)?;
-        (self.bound & 1 << event != 0).then(|| (record::timestamp(record), record::number(record)))
     }
 }
 
