@@ -1,6 +1,6 @@
 //! The instances that one match may continue, newest first, found class by class.
 
-use super::program::{Event, Program};
+use super::program::{Event, Program, Slot};
 use super::store::{Instance, Store};
 use std::collections::BinaryHeap;
 
@@ -38,16 +38,34 @@ pub(super) struct Candidates {
 }
 
 impl Candidates {
-    /// Start on a match: find the classes at each edge of `event` whose key hashes to `key`. False
-    /// when there is none.
-    pub(super) fn find(&mut self, store: &Store, program: &Program, event: u8, key: u64) -> bool {
+    /// Start on a match: find the classes at each edge of `event` whose key hashes to `key`, but for
+    /// those that a number of the packet rules out; `number` gives these. False when there is none.
+    pub(super) fn find(
+        &mut self,
+        store: &Store,
+        program: &Program,
+        event: u8,
+        key: u64,
+        mut number: impl FnMut(Slot) -> Option<u64>,
+    ) -> bool {
         self.tried.clear();
         self.untried.clear();
-        if store.awaited() & 1 << event != 0 {
-            for (edge, _) in program.edges_of(event) {
-                let class = store.waiting(edge).and_then(|waiting| waiting.first(key));
-                self.add(store, edge, class);
+        let Some(compiled) = program.event(event).filter(|_| store.awaits(event)) else {
+            return false;
+        };
+        for (edge, _) in program.edges_of(event) {
+            let Some(waiting) = store.waiting(edge) else {
+                continue;
+            };
+            let mut class = waiting.first(key);
+            while let Some(id) = class
+                && !compiled.remembers
+                && store.is_refuted(compiled, waiting, id, &mut number)
+            {
+                self.tries += 1;
+                class = waiting.after(id);
             }
+            self.add(store, edge, class);
         }
         !self.untried.is_empty()
     }

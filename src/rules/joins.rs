@@ -6,7 +6,7 @@
 
 use super::candidates::{Candidate, Candidates};
 use super::machine::{Edge, Enter, INIT, Machine, StateId};
-use super::program::{Event, Program};
+use super::program::{Event, Program, Slot};
 use super::steps::{Places, Set, Steps};
 use super::store::{Joined, Prefetch, Store};
 use super::verdict::{self, Verdict};
@@ -197,13 +197,20 @@ impl Joins {
     }
 
     /// A packet may be this event, with values of this hash to share with earlier ones: could that
-    /// start or continue anything? Counts the match, and spares recording it if not.
-    pub fn concerns(&mut self, program: &Program, rule: u32, event: u8, key: u64) -> bool {
+    /// start or continue anything? `number` gives numbers of the packet. Counts the match, and
+    /// spares recording it if not.
+    pub fn concerns(
+        &mut self,
+        program: &Program,
+        (rule, event): (u32, u8),
+        key: u64,
+        number: impl FnMut(Slot) -> Option<u64>,
+    ) -> bool {
         if let Some(count) = self.counters.matches.get_mut(at(rule)) {
             *count += 1;
         }
         let waits = match self.stores.get(at(rule)) {
-            Some(store) => self.candidates.find(store, program, event, key),
+            Some(store) => self.candidates.find(store, program, event, key, number),
             None => false,
         };
         waits || program.edges_of(event).any(|(_, edge)| edge.from == INIT)

@@ -74,6 +74,9 @@ impl RuleSet {
     }
 }
 
+/// Of no event: they count from 1.
+const NO_KEY: ((u32, u8), u64) = ((u32::MAX, 0), 0);
+
 /// Evaluates the rules on the packets of one worker.
 #[derive(Debug)]
 pub struct Engine {
@@ -81,6 +84,8 @@ pub struct Engine {
     record: Vec<u8>,
     remembered: Remembered,
     chosen: steps::Set,
+    /// Rule, event and key of the last match of the packet.
+    key: ((u32, u8), u64),
 }
 
 impl Engine {
@@ -97,6 +102,7 @@ impl Engine {
             record: vec![0; record],
             remembered: Remembered::new(&rules.steps),
             chosen: rules.steps.none(),
+            key: NO_KEY,
         }
     }
 
@@ -151,6 +157,7 @@ impl Engine {
         rules
             .steps
             .choose(&mut self.chosen, awaited, &mut self.remembered, &mut message);
+        self.key = NO_KEY;
         let mut next = 0;
         while let Some(number) = self.chosen.next_from(next) {
             next = number + 1;
@@ -274,8 +281,17 @@ impl Engine {
         if !message.allows(event) {
             return false;
         }
-        let key = message.key(event, self.joins.seed());
-        if !self.joins.concerns(program, rule, number, key) {
+        let seed = self.joins.seed();
+        let key = match self.key {
+            (last, key) if event.repeats_key && last == (rule, number - 1) => key,
+            _ => message.key(event, seed),
+        };
+        self.key = ((rule, number), key);
+        let of_packet = |slot| message.number(slot);
+        if !self
+            .joins
+            .concerns(program, (rule, number), key, of_packet)
+        {
             return false;
         }
         message.record(event, &mut self.record);

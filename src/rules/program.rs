@@ -59,6 +59,7 @@ pub struct Residual {
 /// A comparison of a number of the packet with one of an earlier event.
 #[derive(Debug, Clone, Copy)]
 pub struct Pair {
+    slot: Slot,
     part: Part,
     earlier: Held,
     operator: Operator,
@@ -67,13 +68,30 @@ pub struct Pair {
 }
 
 impl Pair {
-    /// Does it hold? None where either number is not there.
+    /// Does it hold for the record of the packet? None where either number is not there.
     #[inline]
     pub fn holds(&self, current: &[u8], earlier: &[u8], bound: u64) -> Option<bool> {
+        self.holds_for(self.part.number(current)?, earlier, bound)
+    }
+
+    /// Does it certainly not hold for the packet, of which `number` gives what it has?
+    #[inline]
+    pub fn is_refuted(
+        &self,
+        number: &mut impl FnMut(Slot) -> Option<u64>,
+        earlier: &[u8],
+        bound: u64,
+    ) -> bool {
+        let holds = number(self.slot).and_then(|ours| self.holds_for(ours, earlier, bound));
+        holds == Some(false)
+    }
+
+    #[inline]
+    fn holds_for(&self, ours: u64, earlier: &[u8], bound: u64) -> Option<bool> {
         if bound & 1 << self.earlier.place.event == 0 {
             return None;
         }
-        let [ours, theirs] = [self.part.number(current)?, self.earlier.part.number(earlier)?];
+        let theirs = self.earlier.part.number(earlier)?;
         Some(match self.is_reversed {
             false => compare(self.operator, &ours, &theirs),
             true => compare(self.operator, &theirs, &ours),
@@ -102,6 +120,8 @@ pub struct Event {
     pub residual: Vec<Residual>,
     /// Equalities with earlier events.
     pub keys: Vec<Key>,
+    /// Its keys are of the same attributes as those of the event before.
+    pub repeats_key: bool,
     /// The other values of earlier events that the residual conditions read.
     pub shared: Vec<Held>,
     /// A residual condition remembers its calls: instances are then tried one by one.
@@ -227,6 +247,7 @@ impl Program {
             )?;
             offset += compiled.layout.size;
             events.push(compiled);
+            note_repeated_key(&mut events);
         }
         let mut all = BTreeSet::new();
         for event in &events {
@@ -280,6 +301,14 @@ impl Program {
         let numbers = numbers.map_or(&[][..], Vec::as_slice);
         let edge = |number: &usize| Some((*number, self.machine.edges.get(*number)?));
         numbers.iter().filter_map(edge)
+    }
+}
+
+/// Does the last event share the same attributes with earlier ones as the event before it?
+fn note_repeated_key(events: &mut [Event]) {
+    if let [.., before, last] = events {
+        let slots = |event: &Event| -> Vec<Slot> { event.keys.iter().map(|k| k.slot).collect() };
+        last.repeats_key = slots(before) == slots(last);
     }
 }
 
@@ -416,6 +445,7 @@ fn compile_event(
         guard: Vec::new(),
         residual: Vec::new(),
         keys: Vec::new(),
+        repeats_key: false,
         shared: Vec::new(),
         remembers: false,
         layout,
@@ -540,6 +570,7 @@ fn pair_of(
         return None;
     }
     Some(Pair {
+        slot: *event.fields.get(usize::from(here.field))?,
         part: event.layout.part(usize::from(here.field), 0)?,
         earlier: held_at(there, layouts)?,
         operator,

@@ -6,7 +6,7 @@
 //! from the newest to the oldest.
 
 use super::machine::{Edge, StateId};
-use super::program::{Event, Held, Key, Place, Program};
+use super::program::{Event, Held, Key, Place, Program, Slot};
 use super::record::Hash;
 use super::waiting::Waiting;
 use crate::expr::evaluate::Scalar;
@@ -410,6 +410,27 @@ impl Store {
         if let Some(waiting) = edge.and_then(|(number, _)| self.edges.get(number)) {
             waiting.prefetch(instance.member.class, what);
         }
+    }
+
+    /// Does an instance wait for this event?
+    pub fn awaits(&self, event: u8) -> bool {
+        self.awaited & 1 << event != 0
+    }
+
+    /// Does some number of the packet rule out that it continues the members of a class?
+    pub fn is_refuted(
+        &self,
+        event: &Event,
+        waiting: &Waiting,
+        class: u32,
+        number: &mut impl FnMut(Slot) -> Option<u64>,
+    ) -> bool {
+        let Some(newest) = waiting.class(class).map(|class| class.newest) else {
+            return false;
+        };
+        let (earlier, bound) = (self.record(newest), self.bound(newest));
+        let pairs = event.residual.iter().filter_map(|r| r.pair.as_ref());
+        pairs.into_iter().any(|pair| pair.is_refuted(number, earlier, bound))
     }
 
     /// Do the conditions between the events hold for an instance and the record of `event`?
