@@ -38,8 +38,9 @@ pub(super) struct Candidates {
 }
 
 impl Candidates {
-    /// Start on a match: find the classes at each edge of `event` whose key hashes to `key`, but for
-    /// those that a number of the packet rules out; `number` gives these. False when there is none.
+    /// Start on a match: find the classes at each edge of `event` whose key hashes to `key`, but
+    /// for those that a number of the packet rules out; `number` gives these. False when there is
+    /// none.
     pub(super) fn find(
         &mut self,
         store: &Store,

@@ -6,10 +6,10 @@
 //! attributes are, then while each of its conditions holds.
 
 use super::program::{Attributes, Error, Event, Key, Slot};
-use super::record::Hash;
-use crate::dissect::{Protocol, ProtocolSet};
+use super::record::{ABSENT, Hash};
 use crate::dissect::attribute::{AttributeId, Reader, Type, Value, View};
 use crate::dissect::header::tcp::mmt_padding_heuristic;
+use crate::dissect::{Protocol, ProtocolSet};
 use crate::expr::evaluate::{Code, Scalar, Source, Text};
 use crate::expr::{Expr, Mode};
 use crate::limits::ATTRIBUTES_USED_MAX;
@@ -253,8 +253,7 @@ impl<'b, 'm> Message<'b, 'm> {
             return false;
         }
         let mut tests = event.tests.iter();
-        let passed =
-            tests.all(|(slot, test)| self.number(*slot).is_some_and(|n| test.holds(n)));
+        let passed = tests.all(|(slot, test)| self.number(*slot).is_some_and(|n| test.holds(n)));
         if !passed || !self.has_mandatory(event) {
             return false;
         }
@@ -267,8 +266,8 @@ impl<'b, 'm> Message<'b, 'm> {
     /// Hash of the values that the event must share with earlier ones.
     pub fn key(&mut self, event: &Event, seed: u64) -> u64 {
         let add = |hash: Hash, key: &Key| match self.value(key.slot) {
-            Some(value) => key.part.add_value(hash, value),
-            None => hash.add(0),
+            Some(value) => key.part.hash_value(hash, value),
+            None => hash.with_word(ABSENT),
         };
         event.keys.iter().fold(Hash::new(seed), add).value
     }

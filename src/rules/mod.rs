@@ -154,9 +154,12 @@ impl Engine {
         // In compat mode a packet brings each rule to one verdict at most.
         let mut done = u32::MAX;
         let awaited = self.joins.awaited();
-        rules
-            .steps
-            .choose(&mut self.chosen, awaited, &mut self.remembered, &mut message);
+        rules.steps.choose(
+            &mut self.chosen,
+            awaited,
+            &mut self.remembered,
+            &mut message,
+        );
         self.key = NO_KEY;
         let mut next = 0;
         while let Some(number) = self.chosen.next_from(next) {
@@ -288,10 +291,7 @@ impl Engine {
         };
         self.key = ((rule, number), key);
         let of_packet = |slot| message.number(slot);
-        if !self
-            .joins
-            .concerns(program, (rule, number), key, of_packet)
-        {
+        if !self.joins.concerns(program, (rule, number), key, of_packet) {
             return false;
         }
         message.record(event, &mut self.record);

@@ -503,7 +503,9 @@ fn split(
         }
     }
     event.remembers |= code.is_stateful();
-    let pair = code.as_pair().and_then(|pair| pair_of(pair, event, layouts));
+    let pair = code
+        .as_pair()
+        .and_then(|pair| pair_of(pair, event, layouts));
     event.residual.push(Residual { code, pair });
     Ok(())
 }
@@ -546,7 +548,10 @@ fn key_of(expr: &Expr, event: &Event, layouts: &[Layout]) -> Option<Key> {
         return None;
     }
     let field = place_of(here, None, &event.layout, layouts).field;
-    let earlier = held_at(place_of(there, Some(number), &event.layout, layouts), layouts)?;
+    let earlier = held_at(
+        place_of(there, Some(number), &event.layout, layouts),
+        layouts,
+    )?;
     Some(Key {
         field,
         slot: *event.fields.get(usize::from(field))?,
@@ -582,8 +587,6 @@ fn pair_of(
 fn held_at(place: Place, layouts: &[Layout]) -> Option<Held> {
     let before = usize::from(place.event.checked_sub(1)?);
     let base = layouts.iter().take(before).map(|layout| layout.size).sum();
-    let part = layouts
-        .get(before)?
-        .part(usize::from(place.field), base)?;
+    let part = layouts.get(before)?.part(usize::from(place.field), base)?;
     Some(Held { place, part })
 }

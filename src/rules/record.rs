@@ -14,6 +14,8 @@ use crate::dissect::attribute::{AttributeId, Type, Value};
 use crate::expr::evaluate::{Scalar, Text, digest};
 use crate::limits::VALUE_BYTES_MAX;
 use crate::packet::Timestamp;
+use siphasher::sip::SipHasher13;
+use std::hash::Hasher;
 
 const HEADER: usize = 24;
 const LONG_HEADER: usize = 16;
@@ -152,28 +154,6 @@ impl Layout {
         }
     }
 
-    /// Do two records hold the same of a field, or both nothing?
-    pub fn agree(&self, one: &[u8], other: &[u8], position: usize) -> bool {
-        let Some(field) = self.fields.get(position) else {
-            return true;
-        };
-        let [one_has, other_has] = [one, other].map(|record| load_u64(record, 0) >> position & 1);
-        if one_has & other_has == 0 {
-            return one_has == other_has;
-        }
-        let length = match field.form {
-            Form::Number | Form::Float => 8,
-            Form::Short(length) => usize::from(length),
-            Form::Long => {
-                let length = usize::try_from(load_u32(one, field.offset)).unwrap_or(usize::MAX);
-                LONG_HEADER + length.min(VALUE_BYTES_MAX)
-            }
-        };
-        let [one, other] =
-            [one, other].map(|record| record.get(field.offset..field.offset + length));
-        one == other
-    }
-
     /// A field as part of records in which this event's record starts at `base`.
     pub fn part(&self, position: usize, base: usize) -> Option<Part> {
         let field = self.fields.get(position)?;
@@ -213,7 +193,12 @@ impl Part {
         if !are_there || self.form != other.form {
             return None;
         }
-        let words = |part: Self, record| [load_u64(record, part.offset), load_u64(record, part.offset + 8)];
+        let words = |part: Self, record| {
+            [
+                load_u64(record, part.offset),
+                load_u64(record, part.offset + 8),
+            ]
+        };
         let [ours, theirs] = [words(self, record), words(other, earlier)];
         match self.form {
             Form::Number => Some(ours[0] == theirs[0]),
@@ -227,18 +212,25 @@ impl Part {
 
     /// Add the value that a record holds to a hash.
     #[inline]
-    pub fn add_held(self, hash: Hash, record: &[u8]) -> Hash {
+    pub fn hash_held(self, hash: Hash, record: &[u8]) -> Hash {
         let word = |at| load_u64(record, at);
+        if word(self.base) & self.bit == 0 {
+            return hash.with_word(ABSENT);
+        }
         match self.form {
-            Form::Number | Form::Float => hash.add(word(self.offset)),
-            Form::Short(length) if length <= 8 => hash.add(word(self.offset) & mask_of(length)),
-            Form::Short(_) => hash.add(word(self.offset)).add(word(self.offset + 8)),
+            Form::Number | Form::Float => hash.with_word(word(self.offset)),
+            Form::Short(length) if length <= 8 => {
+                hash.with_word(word(self.offset) & mask_of(length))
+            }
+            Form::Short(_) => hash
+                .with_word(word(self.offset))
+                .with_word(word(self.offset + 8)),
             Form::Long => {
                 let length = usize::try_from(load_u32(record, self.offset)).unwrap_or(usize::MAX);
                 let start = self.offset + LONG_HEADER;
                 match record.get(start..start.saturating_add(length.min(VALUE_BYTES_MAX))) {
-                    Some(bytes) if length <= VALUE_BYTES_MAX => hash.add(digest(bytes)),
-                    _ => hash.add(word(self.offset + 8)),
+                    Some(bytes) if length <= VALUE_BYTES_MAX => hash.with_bytes(bytes),
+                    _ => hash.with_word(word(self.offset + 8)),
                 }
             }
         }
@@ -246,52 +238,78 @@ impl Part {
 
     /// Add a packet's value to a hash: as if it were recorded first.
     #[inline]
-    pub fn add_value(self, hash: Hash, value: Value<'_>) -> Hash {
+    pub fn hash_value(self, hash: Hash, value: Value<'_>) -> Hash {
         match (self.form, value) {
-            (Form::Number, Value::Number(number)) => hash.add(number),
-            (Form::Float, Value::Float(number)) => hash.add(number.to_bits()),
+            (Form::Number, Value::Number(number)) => hash.with_word(number),
+            (Form::Float, Value::Float(number)) => hash.with_word(number.to_bits()),
             (Form::Short(length), Value::Bytes(bytes)) if length <= 8 => {
-                hash.add(little(bytes) & mask_of(length))
+                hash.with_word(little(bytes) & mask_of(length))
             }
             (Form::Short(_), Value::Bytes(bytes)) => {
                 let (low, high) = bytes.split_at_checked(8).unwrap_or((bytes, &[]));
-                hash.add(little(low)).add(little(high))
+                hash.with_word(little(low)).with_word(little(high))
             }
-            (Form::Long, value) => hash.add(digest(long(value, &mut [0; LONG_BUFFER]))),
-            _ => hash.add(0),
+            (Form::Long, value) => match long(value, &mut [0; LONG_BUFFER]) {
+                bytes if bytes.len() <= VALUE_BYTES_MAX => hash.with_bytes(bytes),
+                bytes => hash.with_word(digest(bytes)),
+            },
+            _ => hash.with_word(ABSENT),
         }
     }
 }
 
-/// Hash of some values under a secret of this run: who sends packets cannot choose values that
-/// share it.
-#[derive(Debug, Clone, Copy)]
+/// Hashes of some values under a secret of this run: who sends packets cannot choose values that
+/// share them.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Hash {
     seed: u64,
     /// The hash.
     pub value: u64,
+    /// Another one, independent.
+    pub check: u64,
 }
 
 impl Hash {
     /// Of no values.
     pub fn new(seed: u64) -> Self {
-        let value = seed ^ 0xd1b5_4a32_d192_ed03;
-        Self { seed, value }
+        Self {
+            seed,
+            value: seed ^ 0xd1b5_4a32_d192_ed03,
+            check: seed.rotate_left(32) ^ 0xabc9_8388_fb8f_ac03,
+        }
     }
 
-    /// With one more word. Folded multiplication: no word cancels another without knowledge of the
-    /// seed.
+    /// With one more value of many bytes.
+    #[must_use]
+    pub fn with_bytes(self, bytes: &[u8]) -> Self {
+        let mut hasher = SipHasher13::new_with_keys(self.seed, 0);
+        hasher.write(bytes);
+        self.with_word(hasher.finish())
+    }
+
+    /// With one more word.
     #[must_use]
     #[inline]
-    pub fn add(self, word: u64) -> Self {
-        // A seed of few bits must spread words as well.
-        let factor = self.seed ^ 0x9e37_79b9_7f4a_7c15 | 1;
-        let product = u128::from(self.value ^ word) * u128::from(factor);
-        let [low, high] = [product, product >> 64]
-            .map(|half| u64::try_from(half & u128::from(u64::MAX)).unwrap_or(0));
-        let value = (low ^ high).rotate_left(23);
-        Self { value, ..self }
+    pub fn with_word(self, word: u64) -> Self {
+        // Seeds of few bits must spread words as well.
+        let factors = [0x9e37_79b9_7f4a_7c15, 0x8bb8_4b93_962e_acc9].map(|odd| self.seed ^ odd | 1);
+        Self {
+            seed: self.seed,
+            value: folded(self.value ^ word, factors[0]),
+            check: folded(self.check ^ word, factors[1]),
+        }
     }
+}
+
+/// Stands for a value that is not there.
+pub const ABSENT: u64 = 0xab5e_0ab5_e0ab_5e00;
+
+/// Folded multiplication: no word cancels another without knowledge of the factor.
+fn folded(word: u64, factor: u64) -> u64 {
+    let product = u128::from(word) * u128::from(factor);
+    let [low, high] = [product, product >> 64]
+        .map(|half| u64::try_from(half & u128::from(u64::MAX)).unwrap_or(0));
+    (low ^ high).rotate_left(23)
 }
 
 /// Bytes that a number or path takes as a long value.
@@ -420,7 +438,12 @@ mod tests {
             Some(Value::Bytes(&[1, 2, 3, 4, 5, 6])),
             None,
         ];
-        layout.fill(&mut record, Timestamp::from_micros(7), 9, values.into_iter());
+        layout.fill(
+            &mut record,
+            Timestamp::from_micros(7),
+            9,
+            values.into_iter(),
+        );
         assert!(matches!(layout.read(&record, 0), Scalar::Number(0x800)));
         let Scalar::Text(text) = layout.read(&record, 1) else {
             panic!("text expected")
@@ -437,12 +460,14 @@ mod tests {
             (Protocol::Ethernet, "src"),
             (Protocol::Ipv4, "src"),
             (Protocol::Ipv6, "src"),
+            (Protocol::Ethernet, "p_payload"),
         ];
         let layout = layout(&names);
         let address: Vec<u8> = (1..=16).collect();
         for (position, field) in layout.fields.iter().enumerate() {
             let value = match field.form {
                 Form::Short(length) => Value::Bytes(&address[..usize::from(length)]),
+                Form::Long => Value::Bytes(&address),
                 _ => Value::Number(0x1234_5678_9abc),
             };
             // What was in the record before must not matter.
@@ -450,8 +475,11 @@ mod tests {
             let values = (0..layout.fields.len()).map(|at| (at == position).then_some(value));
             layout.fill(&mut record[5..], Timestamp::default(), 1, values);
             let part = layout.part(position, 5).unwrap();
-            let held = part.add_held(Hash::new(7), &record).value;
-            assert_eq!(held, part.add_value(Hash::new(7), value).value, "{position}");
+            let held = part.hash_held(Hash::new(7), &record);
+            assert_eq!(held, part.hash_value(Hash::new(7), value), "{position}");
+            // The same bytes, but not there.
+            record[5..13].fill(0);
+            assert_ne!(held, part.hash_held(Hash::new(7), &record), "{position}");
         }
     }
 
@@ -475,9 +503,9 @@ mod tests {
         assert_eq!(a.bytes.len(), VALUE_BYTES_MAX);
         assert!(a.same(&a) && !a.same(&b));
         let part = layout.part(0, 0).unwrap();
-        let held = [&first, &second].map(|r| part.add_held(Hash::new(3), r).value);
+        let held = [&first, &second].map(|r| part.hash_held(Hash::new(3), r).value);
         assert_ne!(held[0], held[1]);
-        let seen = part.add_value(Hash::new(3), Value::Bytes(&bytes)).value;
+        let seen = part.hash_value(Hash::new(3), Value::Bytes(&bytes)).value;
         assert_eq!(seen, held[1]);
     }
 }

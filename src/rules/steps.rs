@@ -130,7 +130,9 @@ impl Steps {
     pub fn at_start(&self, programs: &[Program]) -> Set {
         let mut set = self.none();
         for (number, step) in self.list.iter().enumerate() {
-            let program = usize::try_from(step.rule).ok().and_then(|r| programs.get(r));
+            let program = usize::try_from(step.rule)
+                .ok()
+                .and_then(|r| programs.get(r));
             let starts = match step.what {
                 What::Rule => true,
                 What::TimeOuts => false,

@@ -8,7 +8,7 @@
 use super::machine::{Edge, StateId};
 use super::program::{Event, Held, Key, Place, Program, Slot};
 use super::record::Hash;
-use super::waiting::Waiting;
+use super::waiting::{Identity, Waiting};
 use crate::expr::evaluate::Scalar;
 use crate::expr::evaluate::Source;
 use std::collections::VecDeque;
@@ -430,7 +430,9 @@ impl Store {
         };
         let (earlier, bound) = (self.record(newest), self.bound(newest));
         let pairs = event.residual.iter().filter_map(|r| r.pair.as_ref());
-        pairs.into_iter().any(|pair| pair.is_refuted(number, earlier, bound))
+        pairs
+            .into_iter()
+            .any(|pair| pair.is_refuted(number, earlier, bound))
     }
 
     /// Do the conditions between the events hold for an instance and the record of `event`?
@@ -481,19 +483,11 @@ impl Store {
         let Some(event) = program.event(event) else {
             return;
         };
-        let hashes = self.hashes(index, event);
-        let (records, instances) = (&self.records, &self.instances);
-        let held_by = |index: u32| {
-            let start = at(index).saturating_mul(self.record_size);
-            let bound = instances.get(at(index)).map_or(0, |i| i.bound);
-            (bound, records.get(start..).unwrap_or(&[]))
-        };
-        let ours = held_by(index);
-        let is_alike = |other: u32| agree(program, event, ours, held_by(other));
+        let identity = self.identity(index, event);
         let Some(waiting) = self.edges.get_mut(edge) else {
             return;
         };
-        let (class, older) = waiting.join(hashes, (index, sequence), is_alike);
+        let (class, older) = waiting.join(identity, index, sequence);
         let links = Links { newer: NONE, older };
         if let Some(member) = self.member_mut(index, edge) {
             *member = Member { class, links };
@@ -550,41 +544,28 @@ impl Store {
 
     /// Hashes of the values that an event must find equal, and of all that it is compared with, as
     /// the waiting instance holds them.
-    fn hashes(&self, index: u32, event: &Event) -> [u64; 2] {
+    fn identity(&self, index: u32, event: &Event) -> Identity {
         let record = self.record(index);
         let bound = self.bound(index);
         let add = |hash: Hash, held: &Held| match bound & 1 << held.place.event {
-            0 => hash.add(0),
-            _ => held.part.add_held(hash, record),
+            0 => hash.with_word(0),
+            _ => held.part.hash_held(hash, record),
         };
         let keys = event.keys.iter().map(|key| &key.earlier);
         let key = keys.fold(Hash::new(self.seed), add);
         let values = event.shared.iter().fold(key, add);
-        [key.value, values.value]
+        Identity {
+            key: key.value,
+            values: values.value,
+            // Events bound say which of the values are there at all.
+            check: values.with_word(bound).check,
+        }
     }
 
     fn bound(&self, index: u32) -> u64 {
         let instance = self.instances.get(at(index));
         instance.map_or(0, |instance| instance.bound)
     }
-}
-
-/// Do two instances, given by the events they have bound and their records, hold the same values of
-/// all that an event is compared with?
-fn agree(program: &Program, event: &Event, ours: (u64, &[u8]), theirs: (u64, &[u8])) -> bool {
-    let keys = event.keys.iter().map(|key| &key.earlier);
-    let held_alike = |held: &Held| {
-        let place = held.place;
-        let is_bound = ours.0 & 1 << place.event != 0;
-        let Some(source) = program.event(place.event).filter(|_| is_bound) else {
-            return true;
-        };
-        let [ours, theirs] =
-            [ours.1, theirs.1].map(|record| record.get(source.offset..).unwrap_or(&[]));
-        let field = usize::from(place.field);
-        source.layout.agree(ours, theirs, field)
-    };
-    ours.0 == theirs.0 && keys.chain(&event.shared).all(held_alike)
 }
 
 fn at(index: u32) -> usize {

@@ -11,13 +11,23 @@ use super::store::{Links, NONE, Prefetch};
 /// Slots of an index at first: small, as most edges have little or nothing that waits.
 const SLOTS: usize = 256;
 
+/// What tells classes apart: hashes under a secret, so that no packet can be made to fall into the
+/// class of another. The last two are of the same values, 128 bits, and are taken for the values
+/// themselves: to compare these would fetch the record of another instance.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Identity {
+    /// Of the values that must be equal.
+    pub key: u64,
+    /// Of all values that the event is compared with.
+    pub values: u64,
+    /// Of the same values, independent of the other.
+    pub check: u64,
+}
+
 /// Instances that one packet need not tell apart.
 #[derive(Debug, Clone, Copy)]
 pub struct Class {
-    /// Hash of the values that must be equal.
-    key: u64,
-    /// Hash of all values that the event is compared with.
-    values: u64,
+    identity: Identity,
     /// Its member that has waited least.
     pub newest: u32,
     /// Neighbours among the classes of its key, joined later and earlier.
@@ -49,23 +59,13 @@ impl Default for Waiting {
 }
 
 impl Waiting {
-    /// Make an instance member of the class of its values, given by the hashes of key and of all
-    /// values. Gives the class and its newest member before, or [`NONE`]. `is_alike` compares the
-    /// values themselves with those of a member: what packets hold may be made to collide.
-    pub fn join(
-        &mut self,
-        [key, values]: [u64; 2],
-        (member, sequence): (u32, u64),
-        is_alike: impl Fn(u32) -> bool,
-    ) -> (u32, u32) {
+    /// Make an instance member of the class of its values. Gives the class and its newest member
+    /// before, or [`NONE`].
+    pub fn join(&mut self, identity: Identity, member: u32, sequence: u64) -> (u32, u32) {
         let classes = &self.classes;
-        let known = self.values.find(values, |id| {
-            class_at(classes, id).is_some_and(|class| {
-                class.values == values && class.key == key && is_alike(class.newest)
-            })
-        });
-        let Some(id) = known else {
-            return (self.open([key, values], member, sequence), NONE);
+        let is_it = |id| class_at(classes, id).is_some_and(|class| class.identity == identity);
+        let Some(id) = self.values.find(identity.values, is_it) else {
+            return (self.open(identity, member, sequence), NONE);
         };
         let Some(class) = self.class_mut(id) else {
             return (NONE, NONE);
@@ -79,10 +79,9 @@ impl Waiting {
         (id, older)
     }
 
-    fn open(&mut self, [key, values]: [u64; 2], member: u32, sequence: u64) -> u32 {
+    fn open(&mut self, identity: Identity, member: u32, sequence: u64) -> u32 {
         let class = Class {
-            key,
-            values,
+            identity,
             newest: member,
             neighbours: super::store::UNLINKED,
             last: sequence,
@@ -95,7 +94,7 @@ impl Waiting {
             Some(place) => *place = class,
             None => self.classes.push(class),
         }
-        self.values.insert(values, id);
+        self.values.insert(identity.values, id);
         self.link(id);
         id
     }
@@ -109,7 +108,7 @@ impl Waiting {
         };
         class.newest = older;
         if older == NONE {
-            let values = class.values;
+            let values = class.identity.values;
             self.values.remove(values, id);
             self.unlink(id);
             self.free.push(id);
@@ -124,8 +123,8 @@ impl Waiting {
         if what == Prefetch::Class {
             memory::prefetch(class);
         } else {
-            self.keys.prefetch(class.key);
-            self.values.prefetch(class.values);
+            self.keys.prefetch(class.identity.key);
+            self.values.prefetch(class.identity.values);
         }
     }
 
@@ -146,7 +145,8 @@ impl Waiting {
     }
 
     fn has_key(&self, id: u32, key: u64) -> bool {
-        self.class(id).is_some_and(|class| class.key == key)
+        self.class(id)
+            .is_some_and(|class| class.identity.key == key)
     }
 
     fn class_mut(&mut self, id: u32) -> Option<&mut Class> {
@@ -155,11 +155,11 @@ impl Waiting {
 
     /// Put a class first among those of its key.
     fn link(&mut self, id: u32) {
-        let Some(key) = self.class(id).map(|class| class.key) else {
+        let Some(key) = self.class(id).map(|class| class.identity.key) else {
             return;
         };
         let classes = &self.classes;
-        let has_key = |id| class_at(classes, id).is_some_and(|class| class.key == key);
+        let has_key = |id| class_at(classes, id).is_some_and(|class| class.identity.key == key);
         let (newer, older) = (NONE, self.keys.replace(key, id, has_key).unwrap_or(NONE));
         if let Some(class) = self.class_mut(id) {
             class.neighbours = Links { newer, older };
@@ -173,7 +173,7 @@ impl Waiting {
         let Some(class) = self.class(id) else {
             return;
         };
-        let (key, Links { newer, older }) = (class.key, class.neighbours);
+        let (key, Links { newer, older }) = (class.identity.key, class.neighbours);
         match self.class_mut(newer) {
             Some(before) => before.neighbours.older = older,
             None if older == NONE => self.keys.remove(key, id),
@@ -337,15 +337,20 @@ mod tests {
         std::iter::successors(waiting.first(key), |id| waiting.after(*id)).collect()
     }
 
+    fn of(key: u64, values: u64) -> Identity {
+        let check = values;
+        Identity { key, values, check }
+    }
+
     #[test]
     fn members_of_equal_values_share_a_class_and_the_last_joined_comes_first() {
         let mut waiting = Waiting::default();
-        let (first, alone) = waiting.join([1, 10], (0, 1), |_| true);
-        let (second, _) = waiting.join([1, 11], (1, 2), |_| true);
-        let (other, _) = waiting.join([2, 12], (2, 3), |_| true);
+        let (first, alone) = waiting.join(of(1, 10), 0, 1);
+        let (second, _) = waiting.join(of(1, 11), 1, 2);
+        let (other, _) = waiting.join(of(2, 12), 2, 3);
         assert_eq!(alone, NONE);
         assert_eq!(classes_of(&waiting, 1), [second, first]);
-        let (again, older) = waiting.join([1, 10], (3, 4), |_| true);
+        let (again, older) = waiting.join(of(1, 10), 3, 4);
         assert_eq!((again, older), (first, 0));
         assert_eq!(classes_of(&waiting, 1), [first, second]);
         assert_eq!(classes_of(&waiting, 2), [other]);
@@ -356,10 +361,14 @@ mod tests {
     }
 
     #[test]
-    fn hashes_alone_make_no_class() {
+    fn one_hash_alone_makes_no_class() {
         let mut waiting = Waiting::default();
-        let (first, _) = waiting.join([1, 10], (0, 1), |_| true);
-        let (second, _) = waiting.join([1, 10], (1, 2), |_| false);
+        let (first, _) = waiting.join(of(1, 10), 0, 1);
+        let other = Identity {
+            check: 11,
+            ..of(1, 10)
+        };
+        let (second, _) = waiting.join(other, 1, 2);
         assert_ne!(first, second);
         assert_eq!(classes_of(&waiting, 1), [second, first]);
     }
@@ -367,9 +376,7 @@ mod tests {
     #[test]
     fn a_class_that_ended_leads_on_to_those_after_it() {
         let mut waiting = Waiting::default();
-        let ids: Vec<u32> = (0..3)
-            .map(|n| waiting.join([0, n], (0, n), |_| true).0)
-            .collect();
+        let ids: Vec<u32> = (0..3).map(|n| waiting.join(of(0, n), 0, n).0).collect();
         waiting.leave(ids[1], NONE);
         assert_eq!(classes_of(&waiting, 0), [ids[2], ids[0]]);
         assert_eq!(waiting.after(ids[1]), Some(ids[0]));
