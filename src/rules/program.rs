@@ -552,10 +552,13 @@ fn key_of(expr: &Expr, event: &Event, layouts: &[Layout]) -> Option<Key> {
         place_of(there, Some(number), &event.layout, layouts),
         layouts,
     )?;
-    Some(Key {
+    let part = event.layout.part(usize::from(field), 0)?;
+    // Values kept in different forms hash differently though they may be equal.
+    let slot = *event.fields.get(usize::from(field))?;
+    part.is_like(earlier.part).then_some(Key {
         field,
-        slot: *event.fields.get(usize::from(field))?,
-        part: event.layout.part(usize::from(field), 0)?,
+        slot,
+        part,
         earlier,
     })
 }

@@ -178,6 +178,11 @@ pub struct Part {
 }
 
 impl Part {
+    /// Are values kept in the same form?
+    pub fn is_like(self, other: Self) -> bool {
+        self.form == other.form
+    }
+
     /// The number that a record holds, if this is one and there.
     #[inline]
     pub fn number(self, record: &[u8]) -> Option<u64> {
