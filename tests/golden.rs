@@ -5,10 +5,6 @@
 //! times in them are those of packets, which the scenario sets. The keys of hash tables are drawn
 //! anew for each run: an output in which they showed would differ here.
 //!
-//! Kept though it is wrong, until it is mended: of datagrams put together from fragments, flow
-//! records give `ip_bytes` and `payload_bytes` (and so the `D` of `history`) of the fragment that
-//! came last (`fragments`, `demo`).
-//!
 //! With `WIRELYNX_RENEW_GOLDEN=1` the files are written instead of compared: look at the difference
 //! before you keep it.
 

@@ -113,8 +113,11 @@ impl Observation {
             let (source, destination) = ends.split_at(16);
             addresses = (words(source)?, words(destination)?);
         }
-        // Without a length, the packet reaches to the end of the frame.
+        // Without a length, the packet reaches to the end of the frame; so does one put together
+        // from fragments, whose header has the length of the last of them.
+        let is_whole = facts.is_whole(facts.ip_offset);
         self.ip_bytes = match announced {
+            _ if is_whole => frame.wire_length.saturating_sub(u32::from(facts.ip_offset)),
             0 => frame.wire_length.saturating_sub(u32::from(facts.ip_offset)),
             announced => announced,
         };

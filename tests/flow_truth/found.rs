@@ -4,11 +4,16 @@ use crate::{Tuple, tuple};
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 use std::path::Path;
+use std::sync::Arc;
 use wirelynx::capture::{Burst, Capture, Progress, file};
 use wirelynx::dissect::{Protocol, headers};
+use wirelynx::expr::Mode;
 use wirelynx::flow::fragments::{self, Fragments};
 use wirelynx::flow::{FlowRecord, Flows, Settings};
+use wirelynx::output::Event;
 use wirelynx::packet::{Facts, Frame};
+use wirelynx::rules::RuleSet;
+use wirelynx::worker::{self, Scope, Worker};
 
 /// What was found in a capture file.
 #[derive(Default)]
@@ -23,6 +28,35 @@ pub(crate) struct Found {
     pub(crate) no_length: BTreeSet<u64>,
     /// Flows with a datagram that was put together from fragments.
     pub(crate) reassembled: BTreeSet<u64>,
+    /// Names of the applications of flows, as far as asked for.
+    pub(crate) applications: BTreeMap<u64, &'static str>,
+}
+
+/// Names of the applications of all flows of a file, by number of the flow.
+pub(crate) fn applications(path: &Path, settings: &Settings) -> BTreeMap<u64, &'static str> {
+    let settings = worker::Settings {
+        flows: settings.clone(),
+        ..crate::common::small()
+    };
+    let (rules, _) = RuleSet::new(Vec::new(), Mode::Standard);
+    let mut worker = Worker::new(Arc::new(rules), &settings, Scope::Applications);
+    let mut capture = file::open(path.to_str().unwrap()).unwrap();
+    let mut names = BTreeMap::new();
+    let mut sink = |event: Event| {
+        if let Event::Flow(record) = event {
+            names.insert(record.id, record.application.name());
+        }
+    };
+    loop {
+        let mut burst = Burst::new();
+        let progress = capture.receive(&mut burst).unwrap();
+        worker.burst(burst, &mut sink);
+        if progress == Progress::End {
+            break;
+        }
+    }
+    worker.finish(&mut sink);
+    names
 }
 
 /// The path of a packet from file to flow, as a worker walks it.

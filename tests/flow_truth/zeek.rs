@@ -1,6 +1,6 @@
 //! Zeek's connection logs.
 
-use crate::found::Found;
+use crate::found::{Found, applications};
 use crate::{Tally, common, manifest, small, tuple};
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
@@ -88,7 +88,9 @@ fn flows_are_those_of_zeek() {
             .filter(|e| e.ends_with("/conn.log"))
             .collect();
         for log in logs {
-            let found = Found::of(&captures.join(&capture), &zeek_settings());
+            let path = captures.join(&capture);
+            let mut found = Found::of(&path, &zeek_settings());
+            found.applications = applications(&path, &zeek_settings());
             compare_zeek(&mut tally, log, &zeek_rows(&captures.join(log)), found);
         }
     }
@@ -102,6 +104,7 @@ fn flows_are_those_of_zeek() {
         tally.assert(field, floor, 200);
     }
     tally.assert("history", 95, 200);
+    tally.assert("service", 90, 18);
 }
 
 /// Tests of Zeek that change what it counts, and what they change.
@@ -165,6 +168,8 @@ fn compare_zeek(tally: &mut Tally, log: &str, rows: &[Row], mut found: Found) {
             tally.exclude("packets with wrong checksums, which Zeek leaves out");
             continue;
         }
+        let application = found.applications.get(&record.id).copied();
+        theirs.compare_service(tally, &place, application.unwrap_or_default());
         theirs.compare(
             tally,
             &place,
@@ -173,6 +178,9 @@ fn compare_zeek(tally: &mut Tally, log: &str, rows: &[Row], mut found: Found) {
         );
     }
 }
+
+/// What Zeek calls a service and is a tunnel here.
+const TUNNELS: [&str; 5] = ["ayiya", "geneve", "gtpv1", "teredo", "vxlan"];
 
 /// One line of Zeek's log.
 struct ZeekFlow<'a> {
@@ -229,6 +237,23 @@ impl<'a> ZeekFlow<'a> {
         } else {
             [b, a]
         }
+    }
+
+    /// Zeek may name several, one after the other; the first bytes of a flow decide here.
+    fn compare_service(&self, tally: &mut Tally, place: &str, ours: &str) {
+        let theirs: Vec<&str> = match self.row.get("service").map(String::as_str) {
+            None | Some("-" | "") => return,
+            Some(names) => names.split(',').collect(),
+        };
+        if theirs.iter().any(|name| TUNNELS.contains(name)) {
+            return tally.exclude("(service only) the name of a tunnel");
+        }
+        let equal = if theirs.contains(&ours) {
+            ours
+        } else {
+            theirs[0]
+        };
+        tally.compare(place, "service", &ours, &equal);
     }
 
     fn compare(&self, tally: &mut Tally, place: &str, record: &FlowRecord, with_bytes: bool) {
