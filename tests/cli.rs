@@ -380,6 +380,43 @@ fn alerts_and_flows_share_standard_output_by_whole_lines() {
 }
 
 #[test]
+fn an_input_is_not_written_over() {
+    let place = Place::new();
+    let before = place.run(&["read", "web.pcap", "--rules", "own"]).done();
+    for option in ["--alerts", "--flows"] {
+        place
+            .run(&["read", "web.pcap", "--rules", "own", option, "./web.pcap"])
+            .status(2)
+            .says("./web.pcap: would write over the input web.pcap");
+    }
+    let after = place.run(&["read", "web.pcap", "--rules", "own"]).done();
+    assert_eq!(before.out, after.out);
+}
+
+#[test]
+fn reading_ends_when_nobody_takes_the_alerts() {
+    let place = Place::new();
+    place.write("own/2.any.xml", &rule(2, "(ip.src != '1.2.3.4')"));
+    let mut child = program(place.0.path(), &["read", "-", "--rules", "own"])
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    drop(child.stdout.take());
+    let mut stdin = child.stdin.take().unwrap();
+    let capture = capture();
+    stdin.write_all(&capture).unwrap();
+    // More than any buffer on the way holds; only a program that has ended refuses it.
+    let packets = capture[24..].repeat(1_000);
+    let refused = (0..1_000).any(|_| stdin.write_all(&packets).is_err());
+    assert!(refused, "everything was read");
+    drop(stdin);
+    let ended = Ended::new(&["read", "-"], &child.wait_with_output().unwrap());
+    ended.status(1).says_nothing();
+}
+
+#[test]
 fn standard_input_and_gzip_are_read_alike() {
     let place = Place::new();
     let mut gzip = GzEncoder::new(Vec::new(), Compression::default());

@@ -105,6 +105,21 @@ fn distinct(alerts: &str, flows: &str) -> Result<(), Failure> {
     Ok(())
 }
 
+/// Refuse to write over a file that is to be read.
+fn spare(inputs: &[String], output: &str) -> Result<(), Failure> {
+    // What cannot be found is not the same file; opening it says more.
+    let Ok(written) = std::fs::canonicalize(output) else {
+        return Ok(());
+    };
+    let is_it = |input: &&String| std::fs::canonicalize(input).is_ok_and(|read| read == written);
+    match inputs.iter().find(is_it) {
+        Some(input) if written.is_file() => Err(Failure::Usage(format!(
+            "{output}: would write over the input {input}"
+        ))),
+        _ => Ok(()),
+    }
+}
+
 /// A file to write, or standard output for `-`.
 ///
 /// # Errors

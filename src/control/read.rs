@@ -69,10 +69,11 @@ pub fn execute(options: &Options) -> Result<(), Failure> {
     } else {
         Mode::Standard
     };
-    super::distinct(
-        &options.alerts,
-        options.flows.as_deref().unwrap_or_default(),
-    )?;
+    let flows = options.flows.as_deref().unwrap_or_default();
+    super::distinct(&options.alerts, flows)?;
+    for output in [&options.alerts, flows] {
+        super::spare(&options.trace, output)?;
+    }
     let filter = options.filter.as_deref().map(parse_filter).transpose()?;
     let loaded = load::rules(
         &options.rules,
@@ -124,6 +125,10 @@ fn read_all(
             let mut burst = Burst::new();
             let received = source.receive(&mut burst)?;
             worker.burst(burst, &mut |event| queue.send(event));
+            if queue.dropped() > 0 {
+                // The writer failed, and says why: nobody sees what the rest would give.
+                return Ok(counters);
+            }
             if received == Received::End {
                 break;
             }
