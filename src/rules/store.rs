@@ -1,7 +1,7 @@
 //! The instances of one rule: what has been seen so far of each attempt to match it.
 //!
 //! Instances lie in one array; a free list reuses places. Each waits in one state, as member of one
-//! class ([`super::waiting`]) for every edge that leaves the state; so a packet finds the instances
+//! class (see `waiting`) for every edge that leaves the state; so a packet finds the instances
 //! it may continue without looking at the others. The members of a class, and the list of all, run
 //! from the newest to the oldest.
 
