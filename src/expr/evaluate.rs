@@ -182,22 +182,55 @@ impl<R: Copy> Code<R> {
     /// Does it hold? The value is converted to an integer; non-zero is true. Text that is there is
     /// true.
     pub fn holds(&self, source: &impl Source<R>) -> bool {
-        // Most conditions compare a number with a constant or with another one.
-        match &self.root {
-            Term::Test(reference, operator, constant) => {
-                if let Scalar::Number(left) = source.read(*reference) {
-                    return compare(*operator, &left, constant);
-                }
-            }
-            Term::Pair(left, operator, right) => {
-                let (left, right) = (source.read(*left), source.read(*right));
-                if let (Scalar::Number(left), Scalar::Number(right)) = (left, right) {
-                    return compare(*operator, &left, &right);
-                }
-            }
-            _ => {}
+        match self.number(&self.root, source) {
+            Some(number) => number != 0,
+            None => truth(self.evaluate(&self.root, source), self.mode),
         }
-        truth(self.evaluate(&self.root, source), self.mode)
+    }
+
+    /// The value, where nothing but whole numbers is computed with: most conditions are of these,
+    /// and they stay in registers. Calls nothing, so that what remembers its calls is not asked
+    /// twice.
+    fn number(&self, term: &Term<R>, source: &impl Source<R>) -> Option<i128> {
+        let read = |reference: R| match source.read(reference) {
+            Scalar::Number(number) => Some(number),
+            _ => None,
+        };
+        match term {
+            Term::Number(number) => Some(*number),
+            Term::Value(reference, _) => read(*reference),
+            Term::Test(reference, operator, constant) => {
+                Some(i128::from(compare(*operator, &read(*reference)?, constant)))
+            }
+            Term::Pair(left, operator, right) => Some(i128::from(compare(
+                *operator,
+                &read(*left)?,
+                &read(*right)?,
+            ))),
+            Term::Chain(operator @ (Operator::And | Operator::Or), operands) => {
+                let decisive = *operator == Operator::Or;
+                for operand in operands {
+                    if (self.number(operand, source)? != 0) == decisive {
+                        return Some(i128::from(decisive));
+                    }
+                }
+                Some(i128::from(!decisive))
+            }
+            // The published engine divides in doubles.
+            Term::Chain(Operator::Divide, _) if self.mode == Mode::Compat => None,
+            Term::Chain(operator, operands) => {
+                let (first, rest) = operands.split_first()?;
+                let mut value = self.number(first, source)?;
+                for operand in rest {
+                    value = match integer(*operator, value, self.number(operand, source)?) {
+                        Scalar::Number(number) => number,
+                        _ => return None,
+                    };
+                }
+                Some(value)
+            }
+            _ => None,
+        }
     }
 
     #[inline(never)]
