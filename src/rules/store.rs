@@ -339,15 +339,10 @@ impl Store {
 
     /// Take the instance out of its state; it belongs to no list any more but its family.
     pub fn unsettle(&mut self, program: &Program, index: u32) {
-        let Some(state) = self.instance(index).map(|instance| instance.state) else {
+        let waits = |instance: &&Instance| instance.sequence != 0;
+        let Some(state) = self.instance(index).filter(waits).map(|i| i.state) else {
             return;
         };
-        if self
-            .instance(index)
-            .is_some_and(|instance| instance.sequence == 0)
-        {
-            return;
-        }
         for (number, edge) in program.edges_from(state) {
             self.leave(index, number);
             if let Some(count) = self.waiting.get_mut(usize::from(edge.event)) {
@@ -429,10 +424,8 @@ impl Store {
             return false;
         };
         let (earlier, bound) = (self.record(newest), self.bound(newest));
-        let pairs = event.residual.iter().filter_map(|r| r.pair.as_ref());
-        pairs
-            .into_iter()
-            .any(|pair| pair.is_refuted(number, earlier, bound))
+        let mut pairs = event.residual.iter().filter_map(|r| r.pair.as_ref());
+        pairs.any(|pair| pair.is_refuted(number, earlier, bound))
     }
 
     /// Do the conditions between the events hold for an instance and the record of `event`?

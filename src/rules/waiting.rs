@@ -8,8 +8,8 @@
 
 use super::store::{Links, NONE, Prefetch};
 
-/// Slots of an index at first: small, as most edges have little or nothing that waits.
-const SLOTS: usize = 256;
+/// Slots of an index at first, a cache line: most edges of many rules have nothing that waits.
+const SLOTS: usize = 8;
 
 /// What tells classes apart: hashes under a secret, so that no packet can be made to fall into the
 /// class of another. The last two are of the same values, 128 bits, and are taken for the values
