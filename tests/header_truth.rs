@@ -650,7 +650,7 @@ fn id_of(name: &str) -> AttributeId {
 
 /// Our value of an attribute of the header at `offset`, as text.
 fn text(view: &View<'_>, id: AttributeId, offset: usize, mask: u64) -> Option<String> {
-    Some(match (id.attribute()?.extract)(view, offset)? {
+    Some(match id.attribute()?.extract.read(view, offset)? {
         Value::Number(number) => (number & mask).to_string(),
         Value::Bytes(bytes) => match id.kind() {
             Type::IpAddr => Ipv4Addr::from(<[u8; 4]>::try_from(bytes).ok()?).to_string(),

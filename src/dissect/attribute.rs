@@ -156,21 +156,56 @@ pub struct Attribute {
     pub kind: Type,
     /// How long they hold.
     pub scope: Scope,
-    /// Extracts the value from the header at the given offset; `None` when the packet has none.
+    /// How its value is found.
     pub extract: Extract,
 }
 
-/// Offset of the header (`Facts::offset_of`), and everything known of the packet.
-pub type Extract = for<'a> fn(&View<'a>, usize) -> Option<Value<'a>>;
+/// How a value is found in a packet, given where the header is (`Facts::offset_of`).
+#[derive(Debug, Clone, Copy)]
+pub enum Extract {
+    /// It is at a fixed place of the header.
+    Field(Field),
+    /// It is worked out from everything known of the packet.
+    Call(Call),
+}
+
+/// Offset of the header, and everything known of the packet.
+pub type Call = for<'a> fn(&View<'a>, usize) -> Option<Value<'a>>;
+
+impl Extract {
+    /// The value, if the packet has it.
+    #[inline]
+    pub fn read<'a>(self, view: &View<'a>, header: usize) -> Option<Value<'a>> {
+        match self {
+            Self::Field(field) => field.read(view, header),
+            Self::Call(call) => call(view, header),
+        }
+    }
+}
 
 impl Attribute {
-    /// An attribute of packet scope.
-    pub const fn packet(id: u16, name: &'static str, kind: Type, extract: Extract) -> Self {
+    /// An attribute of packet scope that is worked out.
+    pub const fn packet(id: u16, name: &'static str, kind: Type, call: Call) -> Self {
+        let extract = Extract::Call(call);
+        let scope = Scope::Packet;
         Self {
             id,
             name,
             kind,
-            scope: Scope::Packet,
+            scope,
+            extract,
+        }
+    }
+
+    /// An attribute of packet scope at a fixed place of its header.
+    pub const fn field(id: u16, name: &'static str, kind: Type, field: Field) -> Self {
+        let extract = Extract::Field(field);
+        let scope = Scope::Packet;
+        Self {
+            id,
+            name,
+            kind,
+            scope,
             extract,
         }
     }
@@ -256,6 +291,14 @@ impl<'a> View<'a> {
         self.read(id.reader()?)
     }
 
+    /// The same, for an attribute at a fixed place.
+    #[inline]
+    pub fn read_field(&self, (protocol, field): (Protocol, Field)) -> Option<Value<'a>> {
+        let mut layers = self.facts.layers().iter();
+        let layer = layers.find(|layer| layer.protocol == protocol)?;
+        field.read(self, usize::from(layer.offset))
+    }
+
     /// The same, with the registry already consulted.
     pub fn read(&self, reader: Reader) -> Option<Value<'a>> {
         let extract = match reader.how {
@@ -269,7 +312,7 @@ impl<'a> View<'a> {
             None if reader.protocol == Protocol::Meta => 0,
             None => return None,
         };
-        extract(self, offset)
+        extract.read(self, offset)
     }
 }
 
@@ -278,6 +321,16 @@ impl<'a> View<'a> {
 pub struct Reader {
     protocol: Protocol,
     how: How,
+}
+
+impl Reader {
+    /// Protocol and place, if the attribute stands at a fixed one.
+    pub fn field(self) -> Option<(Protocol, Field)> {
+        match self.how {
+            How::Own(Extract::Field(field)) => Some((self.protocol, field)),
+            _ => None,
+        }
+    }
 }
 
 #[derive(Debug, Clone, Copy)]
@@ -379,56 +432,107 @@ impl std::fmt::Display for AttributeId {
     }
 }
 
-/// Big-endian 8-bit field at a fixed place of its header.
-pub fn u8_at<'a, const OFFSET: usize>(view: &View<'a>, header: usize) -> Option<Value<'a>> {
-    let byte = view.frame.data.get(header.checked_add(OFFSET)?)?;
-    Some(Value::Number(u64::from(*byte)))
+/// A value at a fixed place of its header.
+#[derive(Debug, Clone, Copy)]
+pub enum Field {
+    /// A number: `mask` of the big-endian word of `size` bytes (1, 2 or 4), shifted right.
+    Bits {
+        /// Of the word, in the header.
+        offset: u8,
+        /// Of the word, in bytes.
+        size: u8,
+        /// Its bits below the number.
+        shift: u8,
+        /// The bits of the number, after the shift.
+        mask: u32,
+    },
+    /// Bytes: an address.
+    Bytes {
+        /// In the header.
+        offset: u8,
+        /// How many.
+        length: u8,
+    },
 }
 
-/// Big-endian 16-bit field at a fixed place of its header.
-pub fn u16_at<'a, const OFFSET: usize>(view: &View<'a>, header: usize) -> Option<Value<'a>> {
-    let mut cursor = view.cursor(header.checked_add(OFFSET)?);
-    Some(Value::Number(u64::from(u16::from_be_bytes(
-        *cursor.take().ok()?,
-    ))))
+impl Field {
+    /// The value in the header at `header`, if it was captured whole.
+    #[inline]
+    pub fn read<'a>(self, view: &View<'a>, header: usize) -> Option<Value<'a>> {
+        let data = view.frame.data;
+        match self {
+            Self::Bits {
+                offset,
+                size,
+                shift,
+                mask,
+            } => {
+                let rest = data.get(header.checked_add(usize::from(offset))?..)?;
+                let word = match size {
+                    1 => u32::from(*rest.first()?),
+                    2 => u32::from(u16::from_be_bytes(*rest.first_chunk()?)),
+                    _ => u32::from_be_bytes(*rest.first_chunk()?),
+                };
+                Some(Value::Number(u64::from(word >> shift & mask)))
+            }
+            Self::Bytes { offset, length } => {
+                let start = header.checked_add(usize::from(offset))?;
+                let end = start.checked_add(usize::from(length))?;
+                data.get(start..end).map(Value::Bytes)
+            }
+        }
+    }
 }
 
-/// Big-endian 32-bit field at a fixed place of its header.
-pub fn u32_at<'a, const OFFSET: usize>(view: &View<'a>, header: usize) -> Option<Value<'a>> {
-    let mut cursor = view.cursor(header.checked_add(OFFSET)?);
-    Some(Value::Number(u64::from(u32::from_be_bytes(
-        *cursor.take().ok()?,
-    ))))
+const fn word_at(offset: u8, size: u8) -> Field {
+    Field::Bits {
+        offset,
+        size,
+        shift: 0,
+        mask: u32::MAX,
+    }
 }
 
-/// `LENGTH` bytes at a fixed place of their header (an address).
-pub fn bytes_at<'a, const OFFSET: usize, const LENGTH: usize>(
-    view: &View<'a>,
-    header: usize,
-) -> Option<Value<'a>> {
-    let mut cursor = view.cursor(header.checked_add(OFFSET)?);
-    Some(Value::Bytes(cursor.take_slice(LENGTH).ok()?))
+/// 8-bit number at a fixed place of its header.
+pub const fn u8_at(offset: u8) -> Field {
+    word_at(offset, 1)
 }
 
-/// One bit, `MASK`, of the byte at a fixed place of its header: 0 or 1.
-pub fn bit_at<'a, const OFFSET: usize, const MASK: u8>(
-    view: &View<'a>,
-    header: usize,
-) -> Option<Value<'a>> {
-    let byte = view.frame.data.get(header.checked_add(OFFSET)?)?;
-    Some(Value::Number(u64::from(byte & MASK != 0)))
+/// Big-endian 16-bit number at a fixed place of its header.
+pub const fn u16_at(offset: u8) -> Field {
+    word_at(offset, 2)
 }
 
-/// `WIDTH` bits of the big-endian 32-bit word at `OFFSET` of its header; the lowest of them is bit
-/// `SHIFT` of the word, where bit 0 is the last one on the wire.
-pub fn bits_at<'a, const OFFSET: usize, const SHIFT: u32, const WIDTH: u32>(
-    view: &View<'a>,
-    header: usize,
-) -> Option<Value<'a>> {
-    let mut cursor = view.cursor(header.checked_add(OFFSET)?);
-    let word = u32::from_be_bytes(*cursor.take().ok()?);
-    let mask = const { u32::MAX >> (u32::BITS - WIDTH) };
-    Some(Value::Number(u64::from((word >> SHIFT) & mask)))
+/// Big-endian 32-bit number at a fixed place of its header.
+pub const fn u32_at(offset: u8) -> Field {
+    word_at(offset, 4)
+}
+
+/// `length` bytes at a fixed place of their header (an address).
+pub const fn bytes_at(offset: u8, length: u8) -> Field {
+    Field::Bytes { offset, length }
+}
+
+/// The one bit `bit` of the byte at a fixed place of its header: 0 or 1.
+pub const fn bit_at(offset: u8, bit: u8) -> Field {
+    assert!(bit.is_power_of_two(), "one bit");
+    Field::Bits {
+        offset,
+        size: 1,
+        shift: bit.ilog2() as u8,
+        mask: 1,
+    }
+}
+
+/// `width` bits of the big-endian 32-bit word at `offset` of its header; the lowest of them is bit
+/// `shift` of the word, where bit 0 is the last one on the wire.
+pub const fn bits_at(offset: u8, shift: u8, width: u32) -> Field {
+    Field::Bits {
+        offset,
+        size: 4,
+        shift,
+        mask: u32::MAX >> (u32::BITS - width),
+    }
 }
 
 /// For attributes that the registry lists but that no packet has here.

@@ -7,7 +7,7 @@
 
 use super::program::{Attributes, Error, Event, Key, Slot};
 use super::record::{ABSENT, Hash};
-use crate::dissect::attribute::{AttributeId, Reader, Type, Value, View};
+use crate::dissect::attribute::{AttributeId, Field, Reader, Type, Value, View};
 use crate::dissect::header::tcp::mmt_padding_heuristic;
 use crate::dissect::{Protocol, ProtocolSet};
 use crate::expr::evaluate::{Code, Scalar, Source, Text};
@@ -62,6 +62,8 @@ enum Quirk {
 #[derive(Debug)]
 pub struct Extraction {
     ids: Vec<AttributeId>,
+    /// The attributes at fixed places: most of those that most packets are asked for.
+    fields: Vec<Option<(Protocol, Field)>>,
     readers: Vec<(Option<Reader>, Quirk)>,
 }
 
@@ -72,8 +74,16 @@ impl Extraction {
             Mode::Standard => Quirk::None,
             Mode::Compat => quirk_of(*id),
         };
-        let readers = ids.iter().map(|id| (id.reader(), quirk(id))).collect();
-        Self { ids, readers }
+        let readers: Vec<_> = ids.iter().map(|id| (id.reader(), quirk(id))).collect();
+        let plain = readers.iter().map(|(reader, quirk)| {
+            let reader = reader.filter(|_| *quirk == Quirk::None);
+            reader.and_then(Reader::field)
+        });
+        Self {
+            fields: plain.collect(),
+            ids,
+            readers,
+        }
     }
 
     /// Number of slots.
@@ -211,10 +221,28 @@ impl<'b, 'm> Message<'b, 'm> {
 
     #[inline(never)]
     fn extract(&mut self, slot: Slot) -> bool {
-        self.known.set(slot);
-        let Some(value) = self.extraction.read(slot, self.view) else {
-            return false;
+        let field = self.extraction.fields.get(usize::from(slot));
+        let Some(Some(field)) = field else {
+            return self.work_out(slot);
         };
+        self.known.set(slot);
+        match self.view.read_field(*field) {
+            Some(value) => self.note(slot, value),
+            None => false,
+        }
+    }
+
+    #[inline(never)]
+    fn work_out(&mut self, slot: Slot) -> bool {
+        self.known.set(slot);
+        match self.extraction.read(slot, self.view) {
+            Some(value) => self.note(slot, value),
+            None => false,
+        }
+    }
+
+    #[inline]
+    fn note(&mut self, slot: Slot, value: Value<'b>) -> bool {
         if let Some(place) = self.values.get_mut(usize::from(slot)) {
             *place = value;
             self.present.set(slot);

@@ -8,7 +8,7 @@
 //! A message is a command line, or a reply with all its lines.
 
 use super::stream::Step;
-use crate::dissect::attribute::{Attribute, Message, Scope, Type, Value, View, absent};
+use crate::dissect::attribute::{Attribute, Call, Message, Scope, Type, Value, View, absent};
 use crate::dissect::{Definition, Protocol};
 use memchr::memchr;
 
@@ -78,14 +78,12 @@ pub const RESPONSE: u8 = 3;
 /// `packet_type` of a packet without a message.
 const UNKNOWN: u8 = 99;
 
-type Extract = crate::dissect::attribute::Extract;
-
-const fn session(id: u16, name: &'static str, kind: Type, extract: Extract) -> Attribute {
-    Attribute::packet(id, name, kind, extract).scope(Scope::Session)
+const fn session(id: u16, name: &'static str, kind: Type, call: Call) -> Attribute {
+    Attribute::packet(id, name, kind, call).scope(Scope::Session)
 }
 
-const fn changing(id: u16, name: &'static str, kind: Type, extract: Extract) -> Attribute {
-    Attribute::packet(id, name, kind, extract).scope(Scope::SessionChanging)
+const fn changing(id: u16, name: &'static str, kind: Type, call: Call) -> Attribute {
+    Attribute::packet(id, name, kind, call).scope(Scope::SessionChanging)
 }
 
 fn line_of<'a>(view: &View<'a>, kind: u8) -> Option<&'a [u8]> {

@@ -19,10 +19,10 @@ pub(in crate::dissect) const DEFINITION: Definition = Definition {
     dissect: Some(dissect),
     bindings: &[Binding::IpProtocol(51)],
     attributes: &[
-        Attribute::packet(1, "next_header", Type::U8, u8_at::<0>),
-        Attribute::packet(2, "length", Type::U8, u8_at::<1>),
-        Attribute::packet(3, "spi", Type::U32, u32_at::<4>),
-        Attribute::packet(4, "sequence", Type::U32, u32_at::<8>),
+        Attribute::field(1, "next_header", Type::U8, u8_at(0)),
+        Attribute::field(2, "length", Type::U8, u8_at(1)),
+        Attribute::field(3, "spi", Type::U32, u32_at(4)),
+        Attribute::field(4, "sequence", Type::U32, u32_at(8)),
     ],
 };
 

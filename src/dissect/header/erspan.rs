@@ -24,11 +24,11 @@ pub(in crate::dissect) const DEFINITION: Definition = Definition {
     // Protocol types of GRE; no Ethernet frame has them.
     bindings: &[Binding::EtherType(0x88be), Binding::EtherType(0x22eb)],
     attributes: &[
-        Attribute::packet(1, "version", Type::U8, bits_at::<0, 28, 4>),
-        Attribute::packet(2, "vlan", Type::U16, bits_at::<0, 16, 12>),
-        Attribute::packet(3, "cos", Type::U8, bits_at::<0, 13, 3>),
-        Attribute::packet(4, "truncated", Type::U8, bits_at::<0, 10, 1>),
-        Attribute::packet(5, "session_id", Type::U16, bits_at::<0, 0, 10>),
+        Attribute::field(1, "version", Type::U8, bits_at(0, 28, 4)),
+        Attribute::field(2, "vlan", Type::U16, bits_at(0, 16, 12)),
+        Attribute::field(3, "cos", Type::U8, bits_at(0, 13, 3)),
+        Attribute::field(4, "truncated", Type::U8, bits_at(0, 10, 1)),
+        Attribute::field(5, "session_id", Type::U16, bits_at(0, 0, 10)),
         Attribute::packet(6, "index", Type::U32, index),
         Attribute::packet(7, "timestamp", Type::U32, timestamp),
     ],
@@ -68,12 +68,12 @@ fn dissect(cursor: &mut Cursor<'_>, _: &mut Facts) -> Result<Next, Stop> {
 
 fn index<'a>(view: &View<'a>, header: usize) -> Option<Value<'a>> {
     version(view, header).filter(|version| *version == VERSION_2)?;
-    bits_at::<4, 0, 20>(view, header)
+    bits_at(4, 0, 20).read(view, header)
 }
 
 fn timestamp<'a>(view: &View<'a>, header: usize) -> Option<Value<'a>> {
     version(view, header).filter(|version| *version == VERSION_3)?;
-    u32_at::<4>(view, header)
+    u32_at(4).read(view, header)
 }
 
 fn version(view: &View<'_>, header: usize) -> Option<u8> {

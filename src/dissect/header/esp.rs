@@ -17,8 +17,8 @@ pub(in crate::dissect) const DEFINITION: Definition = Definition {
     dissect: Some(dissect),
     bindings: &[Binding::IpProtocol(50), Binding::UdpPort(4500)],
     attributes: &[
-        Attribute::packet(1, "spi", Type::U32, u32_at::<0>),
-        Attribute::packet(2, "sequence", Type::U32, u32_at::<4>),
+        Attribute::field(1, "spi", Type::U32, u32_at(0)),
+        Attribute::field(2, "sequence", Type::U32, u32_at(4)),
     ],
 };
 

@@ -24,8 +24,8 @@ pub(in crate::dissect) const DEFINITION: Definition = Definition {
     ],
     attributes: &[
         Attribute::packet(1, "proto", Type::U16, proto),
-        Attribute::packet(2, "dst", Type::MacAddr, bytes_at::<0, 6>),
-        Attribute::packet(3, "src", Type::MacAddr, bytes_at::<6, 6>),
+        Attribute::field(2, "dst", Type::MacAddr, bytes_at(0, 6)),
+        Attribute::field(3, "src", Type::MacAddr, bytes_at(6, 6)),
         Attribute::packet(4, "length", Type::U16, length),
     ],
 };

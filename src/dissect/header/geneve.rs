@@ -19,12 +19,12 @@ pub(in crate::dissect) const DEFINITION: Definition = Definition {
     dissect: Some(dissect),
     bindings: &[Binding::UdpPort(6081)],
     attributes: &[
-        Attribute::packet(1, "version", Type::U8, bits_at::<0, 30, 2>),
-        Attribute::packet(2, "opt_len", Type::U8, bits_at::<0, 24, 6>),
-        Attribute::packet(3, "oam", Type::U8, bits_at::<0, 23, 1>),
-        Attribute::packet(4, "critical", Type::U8, bits_at::<0, 22, 1>),
-        Attribute::packet(5, "protocol", Type::U16, u16_at::<2>),
-        Attribute::packet(6, "vni", Type::U32, bits_at::<4, 8, 24>),
+        Attribute::field(1, "version", Type::U8, bits_at(0, 30, 2)),
+        Attribute::field(2, "opt_len", Type::U8, bits_at(0, 24, 6)),
+        Attribute::field(3, "oam", Type::U8, bits_at(0, 23, 1)),
+        Attribute::field(4, "critical", Type::U8, bits_at(0, 22, 1)),
+        Attribute::field(5, "protocol", Type::U16, u16_at(2)),
+        Attribute::field(6, "vni", Type::U32, bits_at(4, 8, 24)),
     ],
 };
 

@@ -25,15 +25,15 @@ pub(in crate::dissect) const DEFINITION: Definition = Definition {
     dissect: Some(dissect),
     bindings: &[Binding::IpProtocol(47)],
     attributes: &[
-        Attribute::packet(1, "proto", Type::U16, u16_at::<2>),
-        Attribute::packet(2, "flags", Type::U16, u16_at::<0>),
+        Attribute::field(1, "proto", Type::U16, u16_at(2)),
+        Attribute::field(2, "flags", Type::U16, u16_at(0)),
         Attribute::packet(3, "checksum", Type::U16, checksum),
         Attribute::packet(4, "key", Type::U32, key),
         Attribute::packet(5, "seqnb", Type::U32, sequence_number),
-        Attribute::packet(6, "cflag", Type::U16, bits_at::<0, 31, 1>),
-        Attribute::packet(7, "kflag", Type::U16, bits_at::<0, 29, 1>),
-        Attribute::packet(8, "sflag", Type::U16, bits_at::<0, 28, 1>),
-        Attribute::packet(9, "version", Type::U16, bits_at::<0, 16, 3>),
+        Attribute::field(6, "cflag", Type::U16, bits_at(0, 31, 1)),
+        Attribute::field(7, "kflag", Type::U16, bits_at(0, 29, 1)),
+        Attribute::field(8, "sflag", Type::U16, bits_at(0, 28, 1)),
+        Attribute::field(9, "version", Type::U16, bits_at(0, 16, 3)),
         Attribute::packet(10, "seq_out", Type::U32, absent).scope(Scope::SessionChanging),
         Attribute::packet(11, "seq_in", Type::U32, absent).scope(Scope::SessionChanging),
         Attribute::packet(12, "seq_gap", Type::U32, absent).scope(Scope::SessionChanging),
@@ -134,17 +134,17 @@ fn offset_of(flags: u16, field: u16) -> usize {
 
 fn checksum<'a>(view: &View<'a>, header: usize) -> Option<Value<'a>> {
     flags_with(view, header, CHECKSUM)?;
-    u16_at::<4>(view, header)
+    u16_at(4).read(view, header)
 }
 
 fn key<'a>(view: &View<'a>, header: usize) -> Option<Value<'a>> {
     let flags = flags_with(view, header, KEY)?;
-    u32_at::<0>(view, header.checked_add(offset_of(flags, KEY))?)
+    u32_at(0).read(view, header.checked_add(offset_of(flags, KEY))?)
 }
 
 fn sequence_number<'a>(view: &View<'a>, header: usize) -> Option<Value<'a>> {
     let flags = flags_with(view, header, SEQUENCE)?;
-    u32_at::<0>(view, header.checked_add(offset_of(flags, SEQUENCE))?)
+    u32_at(0).read(view, header.checked_add(offset_of(flags, SEQUENCE))?)
 }
 
 /// The flags, when `bit` is among them.

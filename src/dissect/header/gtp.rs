@@ -29,15 +29,15 @@ pub(in crate::dissect) const DEFINITION: Definition = Definition {
         Binding::UdpPort(3386),
     ],
     attributes: &[
-        Attribute::packet(1, "version", Type::U8, bits_at::<0, 29, 3>),
-        Attribute::packet(2, "proto_type", Type::U8, bits_at::<0, 28, 1>),
-        Attribute::packet(3, "reserved", Type::U8, bits_at::<0, 27, 1>),
-        Attribute::packet(4, "flag_ext_hdr", Type::U8, bits_at::<0, 26, 1>),
-        Attribute::packet(5, "flag_seq_num", Type::U8, bits_at::<0, 25, 1>),
-        Attribute::packet(6, "flag_ndpu_num", Type::U8, bits_at::<0, 24, 1>),
-        Attribute::packet(7, "flags", Type::U8, u8_at::<0>),
-        Attribute::packet(8, "msg_type", Type::U8, u8_at::<1>),
-        Attribute::packet(9, "length", Type::U16, u16_at::<2>),
+        Attribute::field(1, "version", Type::U8, bits_at(0, 29, 3)),
+        Attribute::field(2, "proto_type", Type::U8, bits_at(0, 28, 1)),
+        Attribute::field(3, "reserved", Type::U8, bits_at(0, 27, 1)),
+        Attribute::field(4, "flag_ext_hdr", Type::U8, bits_at(0, 26, 1)),
+        Attribute::field(5, "flag_seq_num", Type::U8, bits_at(0, 25, 1)),
+        Attribute::field(6, "flag_ndpu_num", Type::U8, bits_at(0, 24, 1)),
+        Attribute::field(7, "flags", Type::U8, u8_at(0)),
+        Attribute::field(8, "msg_type", Type::U8, u8_at(1)),
+        Attribute::field(9, "length", Type::U16, u16_at(2)),
         Attribute::packet(10, "teid", Type::U32, teid),
         Attribute::packet(11, "seq_num", Type::U16, seq_num),
         Attribute::packet(12, "imsi_mmc", Type::U16, imsi_mcc),
@@ -119,14 +119,14 @@ fn skip_options(cursor: &mut Cursor<'_>, flags: u8) -> Result<(), Stop> {
 fn teid<'a>(view: &View<'a>, header: usize) -> Option<Value<'a>> {
     let [flags] = *view.cursor(header).take().ok()?;
     (flags & VARIANT == GTP_1)
-        .then(|| u32_at::<4>(view, header))
+        .then(|| u32_at(4).read(view, header))
         .flatten()
 }
 
 fn seq_num<'a>(view: &View<'a>, header: usize) -> Option<Value<'a>> {
     let [_, kind] = *view.cursor(header).take().ok()?;
     matches!(kind, CREATE_REQUEST | UPDATE_REQUEST)
-        .then(|| u16_at::<8>(view, header))
+        .then(|| u16_at(8).read(view, header))
         .flatten()
 }
 
@@ -178,7 +178,7 @@ fn digits<'a>(digits: &[u8]) -> Option<Value<'a>> {
 fn next_hdr_type<'a>(view: &View<'a>, header: usize) -> Option<Value<'a>> {
     let [flags] = *view.cursor(header).take().ok()?;
     (flags & VARIANT == GTP_1 && flags & EXTENSION != 0)
-        .then(|| u8_at::<11>(view, header))
+        .then(|| u8_at(11).read(view, header))
         .flatten()
 }
 

@@ -20,9 +20,9 @@ pub(in crate::dissect) const DEFINITION: Definition = Definition {
     dissect: Some(dissect),
     bindings: &[Binding::IpProtocol(1)],
     attributes: &[
-        Attribute::packet(1, "type", Type::U8, u8_at::<0>),
-        Attribute::packet(2, "code", Type::U8, u8_at::<1>),
-        Attribute::packet(3, "checksum", Type::U16, u16_at::<2>),
+        Attribute::field(1, "type", Type::U8, u8_at(0)),
+        Attribute::field(2, "code", Type::U8, u8_at(1)),
+        Attribute::field(3, "checksum", Type::U16, u16_at(2)),
         Attribute::packet(4, "identifier", Type::U16, identifier),
         Attribute::packet(5, "seq_nb", Type::U16, seq_nb),
         Attribute::packet(6, "gateway", Type::U32, gateway),
@@ -64,12 +64,12 @@ fn has_identifier(kind: u8) -> bool {
 
 fn identifier<'a>(view: &View<'a>, header: usize) -> Option<Value<'a>> {
     type_of(view, header).filter(|kind| has_identifier(*kind))?;
-    u16_at::<4>(view, header)
+    u16_at(4).read(view, header)
 }
 
 fn seq_nb<'a>(view: &View<'a>, header: usize) -> Option<Value<'a>> {
     type_of(view, header).filter(|kind| has_identifier(*kind))?;
-    u16_at::<6>(view, header)
+    u16_at(6).read(view, header)
 }
 
 /// MMT reads the address as a little-endian number, and rules compare with what it gives.

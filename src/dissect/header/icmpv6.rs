@@ -17,9 +17,9 @@ pub(in crate::dissect) const DEFINITION: Definition = Definition {
     dissect: Some(dissect),
     bindings: &[Binding::IpProtocol(58)],
     attributes: &[
-        Attribute::packet(1, "type", Type::U8, u8_at::<0>),
-        Attribute::packet(2, "code", Type::U8, u8_at::<1>),
-        Attribute::packet(3, "checksum", Type::U16, u16_at::<2>),
+        Attribute::field(1, "type", Type::U8, u8_at(0)),
+        Attribute::field(2, "code", Type::U8, u8_at(1)),
+        Attribute::field(3, "checksum", Type::U16, u16_at(2)),
     ],
 };
 

@@ -17,9 +17,9 @@ pub(in crate::dissect) const DEFINITION: Definition = Definition {
     dissect: Some(dissect),
     bindings: &[Binding::IpProtocol(2)],
     attributes: &[
-        Attribute::packet(1, "type", Type::U8, u8_at::<0>),
-        Attribute::packet(2, "max_resp", Type::U8, u8_at::<1>),
-        Attribute::packet(3, "checksum", Type::U16, u16_at::<2>),
+        Attribute::field(1, "type", Type::U8, u8_at(0)),
+        Attribute::field(2, "max_resp", Type::U8, u8_at(1)),
+        Attribute::field(3, "checksum", Type::U16, u16_at(2)),
         Attribute::packet(4, "group", Type::IpAddr, group),
     ],
 };
@@ -35,7 +35,7 @@ fn dissect(cursor: &mut Cursor<'_>, _: &mut Facts) -> Result<Next, Stop> {
 fn group<'a>(view: &View<'a>, header: usize) -> Option<Value<'a>> {
     let [kind] = *view.cursor(header).take().ok()?;
     (kind != REPORT_3)
-        .then(|| bytes_at::<4, 4>(view, header))
+        .then(|| bytes_at(4, 4).read(view, header))
         .flatten()
 }
 

@@ -29,18 +29,18 @@ pub(in crate::dissect) const DEFINITION: Definition = Definition {
     attributes: &[
         Attribute::packet(1, "version", Type::U8, version),
         Attribute::packet(2, "header_len", Type::U8, header_len),
-        Attribute::packet(3, "proto_tos", Type::U8, u8_at::<1>),
-        Attribute::packet(4, "tot_len", Type::U16, u16_at::<2>),
-        Attribute::packet(5, "identification", Type::U16, u16_at::<4>),
-        Attribute::packet(6, "rf_flag", Type::U8, bit_at::<6, 0x80>),
-        Attribute::packet(7, "df_flag", Type::U8, bit_at::<6, 0x40>),
-        Attribute::packet(8, "mf_flag", Type::U8, bit_at::<6, 0x20>),
+        Attribute::field(3, "proto_tos", Type::U8, u8_at(1)),
+        Attribute::field(4, "tot_len", Type::U16, u16_at(2)),
+        Attribute::field(5, "identification", Type::U16, u16_at(4)),
+        Attribute::field(6, "rf_flag", Type::U8, bit_at(6, 0x80)),
+        Attribute::field(7, "df_flag", Type::U8, bit_at(6, 0x40)),
+        Attribute::field(8, "mf_flag", Type::U8, bit_at(6, 0x20)),
         Attribute::packet(9, "frag_offset", Type::U16, frag_offset),
-        Attribute::packet(10, "proto_ttl", Type::U8, u8_at::<8>),
-        Attribute::packet(11, "proto_id", Type::U8, u8_at::<9>),
-        Attribute::packet(12, "checksum", Type::U16, u16_at::<10>),
-        Attribute::packet(13, "src", Type::IpAddr, bytes_at::<12, 4>),
-        Attribute::packet(14, "dst", Type::IpAddr, bytes_at::<16, 4>),
+        Attribute::field(10, "proto_ttl", Type::U8, u8_at(8)),
+        Attribute::field(11, "proto_id", Type::U8, u8_at(9)),
+        Attribute::field(12, "checksum", Type::U16, u16_at(10)),
+        Attribute::field(13, "src", Type::IpAddr, bytes_at(12, 4)),
+        Attribute::field(14, "dst", Type::IpAddr, bytes_at(16, 4)),
         Attribute::packet(15, "options", Type::Pointer, options),
         Attribute::packet(16, "opts_type", Type::U8, opts_type),
         Attribute::packet(17, "padding_check", Type::U8, padding_check),
@@ -179,9 +179,9 @@ fn flow_address<'a>(view: &View<'a>, of_sender: bool) -> Option<Value<'a>> {
     }
     let header = usize::from(facts.ip_offset);
     if of_sender {
-        bytes_at::<12, 4>(view, header)
+        bytes_at(12, 4).read(view, header)
     } else {
-        bytes_at::<16, 4>(view, header)
+        bytes_at(16, 4).read(view, header)
     }
 }
 

@@ -35,12 +35,12 @@ pub(in crate::dissect) const DEFINITION: Definition = Definition {
         Attribute::packet(1, "version", Type::U8, version),
         Attribute::packet(2, "TC", Type::U8, traffic_class),
         Attribute::packet(3, "flow_label", Type::U32, flow_label),
-        Attribute::packet(4, "len", Type::U16, u16_at::<4>),
-        Attribute::packet(5, "next_hdr", Type::U8, u8_at::<6>),
+        Attribute::field(4, "len", Type::U16, u16_at(4)),
+        Attribute::field(5, "next_hdr", Type::U8, u8_at(6)),
         Attribute::packet(6, "next_proto", Type::U8, next_proto),
-        Attribute::packet(7, "hop_limit", Type::U8, u8_at::<7>),
-        Attribute::packet(8, "src", Type::Ip6Addr, bytes_at::<8, 16>),
-        Attribute::packet(9, "dst", Type::Ip6Addr, bytes_at::<24, 16>),
+        Attribute::field(7, "hop_limit", Type::U8, u8_at(7)),
+        Attribute::field(8, "src", Type::Ip6Addr, bytes_at(8, 16)),
+        Attribute::field(9, "dst", Type::Ip6Addr, bytes_at(24, 16)),
         Attribute::packet(11, "client_addr", Type::Ip6Addr, client_addr),
         Attribute::packet(12, "server_addr", Type::Ip6Addr, server_addr),
         Attribute::packet(13, "client_port", Type::U16, client_port),
@@ -247,9 +247,9 @@ fn flow_address<'a>(view: &View<'a>, of_sender: bool) -> Option<Value<'a>> {
     }
     let header = usize::from(facts.ip_offset);
     if of_sender {
-        bytes_at::<8, 16>(view, header)
+        bytes_at(8, 16).read(view, header)
     } else {
-        bytes_at::<24, 16>(view, header)
+        bytes_at(24, 16).read(view, header)
     }
 }
 

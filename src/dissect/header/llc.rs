@@ -17,9 +17,9 @@ pub(in crate::dissect) const DEFINITION: Definition = Definition {
     dissect: Some(dissect),
     bindings: &[],
     attributes: &[
-        Attribute::packet(1, "dsap", Type::U8, u8_at::<0>),
-        Attribute::packet(2, "ssap", Type::U8, u8_at::<1>),
-        Attribute::packet(3, "control_field", Type::U8, u8_at::<2>),
+        Attribute::field(1, "dsap", Type::U8, u8_at(0)),
+        Attribute::field(2, "ssap", Type::U8, u8_at(1)),
+        Attribute::field(3, "control_field", Type::U8, u8_at(2)),
     ],
 };
 

@@ -29,10 +29,10 @@ pub(in crate::dissect) const DEFINITION: Definition = Definition {
         Binding::UdpPort(6635),
     ],
     attributes: &[
-        Attribute::packet(1, "label", Type::U32, bits_at::<0, 12, 20>),
-        Attribute::packet(2, "exp", Type::U8, bits_at::<0, 9, 3>),
-        Attribute::packet(3, "bottom", Type::U8, bits_at::<0, 8, 1>),
-        Attribute::packet(4, "ttl", Type::U8, bits_at::<0, 0, 8>),
+        Attribute::field(1, "label", Type::U32, bits_at(0, 12, 20)),
+        Attribute::field(2, "exp", Type::U8, bits_at(0, 9, 3)),
+        Attribute::field(3, "bottom", Type::U8, bits_at(0, 8, 1)),
+        Attribute::field(4, "ttl", Type::U8, bits_at(0, 0, 8)),
     ],
 };
 

@@ -18,14 +18,14 @@ pub(in crate::dissect) const DEFINITION: Definition = Definition {
     dissect: Some(dissect),
     bindings: &[Binding::IpProtocol(89)],
     attributes: &[
-        Attribute::packet(1, "version", Type::U8, u8_at::<0>),
-        Attribute::packet(2, "type", Type::U8, u8_at::<1>),
-        Attribute::packet(3, "len", Type::U16, u16_at::<2>),
-        Attribute::packet(4, "router_id", Type::U32, u32_at::<4>),
-        Attribute::packet(5, "area_id", Type::U32, u32_at::<8>),
-        Attribute::packet(6, "checksum", Type::U16, u16_at::<12>),
+        Attribute::field(1, "version", Type::U8, u8_at(0)),
+        Attribute::field(2, "type", Type::U8, u8_at(1)),
+        Attribute::field(3, "len", Type::U16, u16_at(2)),
+        Attribute::field(4, "router_id", Type::U32, u32_at(4)),
+        Attribute::field(5, "area_id", Type::U32, u32_at(8)),
+        Attribute::field(6, "checksum", Type::U16, u16_at(12)),
         // In version 2 the high byte of the authentication type, as MMT has it.
-        Attribute::packet(7, "instance_id", Type::U8, u8_at::<14>),
+        Attribute::field(7, "instance_id", Type::U8, u8_at(14)),
     ],
 };
 

@@ -17,9 +17,9 @@ pub(in crate::dissect) const DEFINITION: Definition = Definition {
     dissect: Some(dissect),
     bindings: &[Binding::IpProtocol(103)],
     attributes: &[
-        Attribute::packet(1, "version", Type::U8, bits_at::<0, 28, 4>),
-        Attribute::packet(2, "type", Type::U8, bits_at::<0, 24, 4>),
-        Attribute::packet(3, "checksum", Type::U16, u16_at::<2>),
+        Attribute::field(1, "version", Type::U8, bits_at(0, 28, 4)),
+        Attribute::field(2, "type", Type::U8, bits_at(0, 24, 4)),
+        Attribute::field(3, "checksum", Type::U16, u16_at(2)),
     ],
 };
 

@@ -17,11 +17,11 @@ pub(in crate::dissect) const DEFINITION: Definition = Definition {
     dissect: Some(dissect),
     bindings: &[Binding::EtherType(0x8863), Binding::EtherType(0x8864)],
     attributes: &[
-        Attribute::packet(1, "version", Type::U8, bits_at::<0, 28, 4>),
-        Attribute::packet(2, "type", Type::U8, bits_at::<0, 24, 4>),
-        Attribute::packet(3, "code", Type::U8, u8_at::<1>),
-        Attribute::packet(4, "session_id", Type::U16, u16_at::<2>),
-        Attribute::packet(5, "length", Type::U16, u16_at::<4>),
+        Attribute::field(1, "version", Type::U8, bits_at(0, 28, 4)),
+        Attribute::field(2, "type", Type::U8, bits_at(0, 24, 4)),
+        Attribute::field(3, "code", Type::U8, u8_at(1)),
+        Attribute::field(4, "session_id", Type::U16, u16_at(2)),
+        Attribute::field(5, "length", Type::U16, u16_at(4)),
     ],
 };
 

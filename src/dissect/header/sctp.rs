@@ -18,10 +18,10 @@ pub(in crate::dissect) const DEFINITION: Definition = Definition {
     dissect: Some(dissect),
     bindings: &[Binding::IpProtocol(132)],
     attributes: &[
-        Attribute::packet(1, "src_port", Type::U16, u16_at::<0>),
-        Attribute::packet(2, "dest_port", Type::U16, u16_at::<2>),
-        Attribute::packet(3, "verif_tag", Type::U32, u32_at::<4>),
-        Attribute::packet(4, "checksum", Type::U32, u32_at::<8>),
+        Attribute::field(1, "src_port", Type::U16, u16_at(0)),
+        Attribute::field(2, "dest_port", Type::U16, u16_at(2)),
+        Attribute::field(3, "verif_tag", Type::U32, u32_at(4)),
+        Attribute::field(4, "checksum", Type::U32, u32_at(8)),
         Attribute::packet(5, "ch_type", Type::U8, ch_type),
         Attribute::packet(6, "ch_flags", Type::U8, ch_flags),
         Attribute::packet(7, "ch_length", Type::U16, ch_length),
@@ -46,15 +46,15 @@ fn has_chunk(view: &View<'_>, header: usize) -> bool {
 }
 
 fn ch_type<'a>(view: &View<'a>, header: usize) -> Option<Value<'a>> {
-    has_chunk(view, header).then(|| u8_at::<12>(view, header))?
+    has_chunk(view, header).then(|| u8_at(12).read(view, header))?
 }
 
 fn ch_flags<'a>(view: &View<'a>, header: usize) -> Option<Value<'a>> {
-    has_chunk(view, header).then(|| u8_at::<13>(view, header))?
+    has_chunk(view, header).then(|| u8_at(13).read(view, header))?
 }
 
 fn ch_length<'a>(view: &View<'a>, header: usize) -> Option<Value<'a>> {
-    has_chunk(view, header).then(|| u16_at::<14>(view, header))?
+    has_chunk(view, header).then(|| u16_at(14).read(view, header))?
 }
 
 #[cfg(test)]

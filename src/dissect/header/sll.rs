@@ -18,11 +18,11 @@ pub(in crate::dissect) const DEFINITION: Definition = Definition {
     dissect: Some(dissect),
     bindings: &[Binding::Link(LinkType::LINUX_SLL)],
     attributes: &[
-        Attribute::packet(1, "pkttype", Type::U16, u16_at::<0>),
-        Attribute::packet(2, "hatype", Type::U16, u16_at::<2>),
-        Attribute::packet(3, "halen", Type::U16, u16_at::<4>),
+        Attribute::field(1, "pkttype", Type::U16, u16_at(0)),
+        Attribute::field(2, "hatype", Type::U16, u16_at(2)),
+        Attribute::field(3, "halen", Type::U16, u16_at(4)),
         Attribute::packet(4, "addr", Type::U64, addr),
-        Attribute::packet(6, "protocol", Type::U16, u16_at::<14>),
+        Attribute::field(6, "protocol", Type::U16, u16_at(14)),
     ],
 };
 

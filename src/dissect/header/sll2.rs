@@ -19,12 +19,12 @@ pub(in crate::dissect) const DEFINITION: Definition = Definition {
     dissect: Some(dissect),
     bindings: &[Binding::Link(LinkType::LINUX_SLL2)],
     attributes: &[
-        Attribute::packet(1, "pkttype", Type::U8, u8_at::<10>),
-        Attribute::packet(2, "hatype", Type::U16, u16_at::<8>),
-        Attribute::packet(3, "halen", Type::U8, u8_at::<11>),
+        Attribute::field(1, "pkttype", Type::U8, u8_at(10)),
+        Attribute::field(2, "hatype", Type::U16, u16_at(8)),
+        Attribute::field(3, "halen", Type::U8, u8_at(11)),
         Attribute::packet(4, "addr", Type::U64, addr),
-        Attribute::packet(5, "ifindex", Type::U32, u32_at::<4>),
-        Attribute::packet(6, "protocol", Type::U16, u16_at::<0>),
+        Attribute::field(5, "ifindex", Type::U32, u32_at(4)),
+        Attribute::field(6, "protocol", Type::U16, u16_at(0)),
     ],
 };
 

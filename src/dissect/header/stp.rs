@@ -17,9 +17,9 @@ pub(in crate::dissect) const DEFINITION: Definition = Definition {
     dissect: Some(dissect),
     bindings: &[],
     attributes: &[
-        Attribute::packet(1, "protocol_id", Type::U16, u16_at::<0>),
-        Attribute::packet(2, "version", Type::U8, u8_at::<2>),
-        Attribute::packet(3, "type", Type::U8, u8_at::<3>),
+        Attribute::field(1, "protocol_id", Type::U16, u16_at(0)),
+        Attribute::field(2, "version", Type::U8, u8_at(2)),
+        Attribute::field(3, "type", Type::U8, u8_at(3)),
     ],
 };
 

@@ -17,10 +17,10 @@ pub(in crate::dissect) const DEFINITION: Definition = Definition {
     dissect: Some(dissect),
     bindings: &[Binding::IpProtocol(17)],
     attributes: &[
-        Attribute::packet(1, "src_port", Type::U16, u16_at::<0>),
-        Attribute::packet(2, "dest_port", Type::U16, u16_at::<2>),
-        Attribute::packet(3, "len", Type::U16, u16_at::<4>),
-        Attribute::packet(4, "checksum", Type::U16, u16_at::<6>),
+        Attribute::field(1, "src_port", Type::U16, u16_at(0)),
+        Attribute::field(2, "dest_port", Type::U16, u16_at(2)),
+        Attribute::field(3, "len", Type::U16, u16_at(4)),
+        Attribute::field(4, "checksum", Type::U16, u16_at(6)),
     ],
 };
 

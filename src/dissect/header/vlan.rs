@@ -28,9 +28,9 @@ pub(in crate::dissect) const DEFINITION: Definition = Definition {
 /// Attributes of any VLAN tag.
 pub(super) const ATTRIBUTES: &[Attribute] = &[
     Attribute::packet(1, "tpid", Type::U16, tpid),
-    Attribute::packet(2, "pcp", Type::U8, bits_at::<0, 29, 3>),
-    Attribute::packet(3, "dei", Type::U8, bits_at::<0, 28, 1>),
-    Attribute::packet(4, "vid", Type::U16, bits_at::<0, 16, 12>),
+    Attribute::field(2, "pcp", Type::U8, bits_at(0, 29, 3)),
+    Attribute::field(3, "dei", Type::U8, bits_at(0, 28, 1)),
+    Attribute::field(4, "vid", Type::U16, bits_at(0, 16, 12)),
 ];
 
 /// Bits of the VLAN number in the tag control information.

@@ -17,10 +17,10 @@ pub(in crate::dissect) const DEFINITION: Definition = Definition {
     dissect: Some(dissect),
     bindings: &[Binding::IpProtocol(112)],
     attributes: &[
-        Attribute::packet(1, "version", Type::U8, bits_at::<0, 28, 4>),
-        Attribute::packet(2, "type", Type::U8, bits_at::<0, 24, 4>),
-        Attribute::packet(3, "virtual_router_id", Type::U8, u8_at::<1>),
-        Attribute::packet(4, "priority", Type::U8, u8_at::<2>),
+        Attribute::field(1, "version", Type::U8, bits_at(0, 28, 4)),
+        Attribute::field(2, "type", Type::U8, bits_at(0, 24, 4)),
+        Attribute::field(3, "virtual_router_id", Type::U8, u8_at(1)),
+        Attribute::field(4, "priority", Type::U8, u8_at(2)),
     ],
 };
 

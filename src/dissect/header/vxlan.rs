@@ -25,8 +25,8 @@ pub(in crate::dissect) const DEFINITION: Definition = Definition {
         Binding::UdpPort(PORT_EXTENSION),
     ],
     attributes: &[
-        Attribute::packet(1, "flags", Type::U8, u8_at::<0>),
-        Attribute::packet(2, "vni", Type::U32, bits_at::<4, 8, 24>),
+        Attribute::field(1, "flags", Type::U8, u8_at(0)),
+        Attribute::field(2, "vni", Type::U32, bits_at(4, 8, 24)),
         Attribute::packet(3, "next_protocol", Type::U8, next_protocol),
     ],
 };
