@@ -54,7 +54,7 @@ impl Candidates {
         let Some(compiled) = program.event(event).filter(|_| store.awaits(event)) else {
             return false;
         };
-        for (edge, _) in program.edges_of(event) {
+        for &(edge, _) in program.edges_of(event) {
             let Some(waiting) = store.waiting(edge) else {
                 continue;
             };

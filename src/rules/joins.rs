@@ -8,18 +8,11 @@ use super::candidates::{Candidate, Candidates};
 use super::machine::{Edge, Enter, INIT, Machine, StateId};
 use super::program::{Event, Program, Slot};
 use super::steps::{Places, Set, Steps};
-use super::store::{Joined, Prefetch, Store};
+use super::store::{AHEAD, Joined, NONE, Store};
 use super::verdict::{self, Verdict};
 use super::wheel::{Entry, Wheel};
 use crate::expr::Mode;
 use crate::packet::Timestamp;
-
-/// How many deadlines ahead to ask for what ending their instances touches.
-const AHEAD: [(usize, Prefetch); 3] = [
-    (12, Prefetch::Instance),
-    (8, Prefetch::Class),
-    (4, Prefetch::Index),
-];
 
 /// A verdict with what led to it.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -213,7 +206,7 @@ impl Joins {
             Some(store) => self.candidates.find(store, program, event, key, number),
             None => false,
         };
-        waits || program.edges_of(event).any(|(_, edge)| edge.from == INIT)
+        waits || self.starting.get(at(rule)).is_some_and(|events| events & 1 << event != 0)
     }
 
     /// Take in a match that [`Joins::concerns`] was asked about just now; true when it led to a
@@ -290,7 +283,9 @@ impl Joins {
             earlier: &[],
             bound: 0,
         };
-        if !joined.holds() {
+        let stands_alone = |event: &Event| event.keys.is_empty() && event.residual.is_empty();
+        let event = step.program.event(edge.event);
+        if !event.is_some_and(stands_alone) && !joined.holds() {
             return false;
         }
         if compat
@@ -382,11 +377,10 @@ impl Joins {
         {
             store.bind(step.program, index, edge.event, record);
         }
-        let source = self
-            .store(step.rule)
-            .and_then(|store| store.instance(index))
-            .copied();
-        let running = source.map_or((0, u64::MAX), |i| (i.window_min_us, i.window_max_us));
+        let running = match edge.enter {
+            Enter::Nested => self.window(step.rule, index),
+            Enter::Fresh | Enter::Resumed => (0, u64::MAX),
+        };
         self.enter(
             step,
             index,
@@ -397,6 +391,11 @@ impl Joins {
             packet,
             emit,
         )
+    }
+
+    fn window(&self, rule: u32, index: u32) -> (u64, u64) {
+        let instance = self.store(rule).and_then(|store| store.instance(index));
+        instance.map_or((0, u64::MAX), |i| (i.window_min_us, i.window_max_us))
     }
 
     /// Bring an instance into a state: a verdict when it is final, else a window to wait in.
@@ -436,26 +435,38 @@ impl Joins {
             }
             Enter::Resumed => window.1 = window.1.min(store.cap(index, target.depth)),
         }
-        if let Some(instance) = store.instance_mut(index) {
-            instance.window_min_us = window.0;
-            instance.window_max_us = window.1;
-            instance.packet = step.packet;
-        }
-        store.settle(program, index, state, sequence);
+        store.settle(program, index, state, (sequence, step.packet), window);
         if target.window.immediate {
             return self.decide_now(step, index, state, packet, emit);
         }
         let lazily = program.mode == Mode::Compat && program.timeout_reports;
-        if window.1 != u64::MAX && !lazily {
-            let key = (step.rule, index);
+        if !lazily {
+            self.await_deadline(step, (index, sequence), window.1);
+        }
+        false
+    }
+
+    /// Have the wheel tell when the stay of an instance ends; where nobody notices when that is and
+    /// stays end in their order, it only tells of the oldest.
+    fn await_deadline(&mut self, step: Step<'_>, stay: (u32, u64), deadline_us: u64) {
+        let Some(store) = self.stores.get_mut(at(step.rule)) else {
+            return;
+        };
+        let (mut index, mut sequence) = stay;
+        if step.program.expires_quietly && store.ends_in_order(deadline_us) {
+            if std::mem::replace(&mut store.is_scheduled, true) {
+                return;
+            }
+            (index, sequence) = (NONE, 0);
+        }
+        if deadline_us != u64::MAX {
             self.wheel.insert(Entry {
-                deadline_us: window.1,
+                deadline_us,
                 sequence,
-                key,
+                key: (step.rule, index),
             });
             self.sweep();
         }
-        false
     }
 
     /// An operator of one packet: its next event is on this packet, or its window has passed.
@@ -468,8 +479,7 @@ impl Joins {
         emit: &mut impl FnMut(Alert),
     ) -> bool {
         let program = step.program;
-        let edges: Vec<Edge> = program.edges_from(state).map(|(_, edge)| *edge).collect();
-        for edge in edges {
+        for (_, edge) in program.edges_from(state) {
             let Some(record) = packet.other(program, edge.event) else {
                 continue;
             };
@@ -486,7 +496,7 @@ impl Joins {
                 bound,
             };
             if joined.holds() {
-                return self.move_to(step, index, &edge, &record, packet, emit);
+                return self.move_to(step, index, edge, &record, packet, emit);
             }
         }
         let timeout = program.machine.state(state).timeout;
@@ -569,15 +579,6 @@ impl Joins {
             }
         }
         let index = store.create(from)?;
-        if let (Some(from), Some(origin)) =
-            (from, from.and_then(|from| store.instance(from).copied()))
-        {
-            debug_assert_ne!(from, index);
-            if let Some(copy) = store.instance_mut(index) {
-                copy.window_min_us = origin.window_min_us;
-                copy.window_max_us = origin.window_max_us;
-            }
-        }
         self.live += 1;
         Some(index)
     }
@@ -653,7 +654,7 @@ impl Joins {
     pub fn advance(&mut self, programs: &[Program], now: Timestamp, emit: &mut impl FnMut(Alert)) {
         if self.wheel.may_be_due(now.micros()) {
             let due = self.wheel.advance(now.micros());
-            self.fire(programs, &due, emit);
+            self.fire(programs, &due, false, emit);
             self.wheel.recycle(due);
         }
     }
@@ -663,12 +664,19 @@ impl Joins {
         // A time-out may lead to another wait (a NOT inside another operator), so look again.
         while !self.wheel.is_empty() {
             let due = self.wheel.drain();
-            self.fire(programs, &due, emit);
+            self.fire(programs, &due, true, emit);
             self.wheel.recycle(due);
         }
     }
 
-    fn fire(&mut self, programs: &[Program], due: &[Entry], emit: &mut impl FnMut(Alert)) {
+    /// What was to happen at these deadlines; at the end of the input, all have passed.
+    fn fire(
+        &mut self,
+        programs: &[Program],
+        due: &[Entry],
+        is_end: bool,
+        emit: &mut impl FnMut(Alert),
+    ) {
         for (place, entry) in due.iter().enumerate() {
             for (ahead, what) in AHEAD {
                 let coming = due.get(place + ahead).map(|entry| entry.key);
@@ -683,6 +691,10 @@ impl Joins {
             let Some(program) = programs.get(at(rule)) else {
                 continue;
             };
+            if index == NONE {
+                self.expire(program, rule, is_end);
+                continue;
+            }
             let timestamp = Timestamp::from_micros(entry.deadline_us);
             let step = Step {
                 program,
@@ -696,15 +708,34 @@ impl Joins {
         }
     }
 
+    /// End the oldest instances of a rule whose deadline has passed, which nobody notices.
+    fn expire(&mut self, program: &Program, rule: u32, is_end: bool) {
+        let wheel = &self.wheel;
+        let Some(store) = self.stores.get_mut(at(rule)) else {
+            return;
+        };
+        let before = store.live();
+        let next = store.expire(program, |deadline| is_end || wheel.has_passed(deadline));
+        self.live -= before - store.live();
+        let next = next.filter(|deadline_us| *deadline_us != u64::MAX);
+        store.is_scheduled = next.is_some();
+        if let Some(deadline_us) = next {
+            self.wheel.insert(Entry {
+                deadline_us,
+                sequence: 0,
+                key: (rule, NONE),
+            });
+        }
+        self.note_awaited(rule);
+    }
+
     fn sweep(&mut self) {
         if self.wheel.wants_sweep(self.live) {
             let stores = &self.stores;
             self.wheel.sweep(|entry| {
                 let (rule, index) = entry.key;
-                let store = stores.get(at(rule));
-                store
-                    .and_then(|s| s.instance(index))
-                    .is_some_and(|i| i.sequence == entry.sequence)
+                let instance = stores.get(at(rule)).and_then(|s| s.instance(index));
+                index == NONE || instance.is_some_and(|i| i.sequence == entry.sequence)
             });
         }
     }

@@ -42,6 +42,8 @@ pub struct RuleSet {
     pub programs: Vec<Program>,
     /// What to look at for each packet, in load order.
     steps: Steps,
+    /// Lists of key attributes in all of them.
+    key_lists: usize,
     /// Attributes that any of them uses.
     pub extraction: Extraction,
     /// How they were compiled.
@@ -64,6 +66,7 @@ impl RuleSet {
         let extraction = Extraction::new(attributes.ids, mode);
         (
             Self {
+                key_lists: program::number_key_lists(&mut programs),
                 steps: Steps::new(&programs),
                 programs,
                 extraction,
@@ -74,9 +77,6 @@ impl RuleSet {
     }
 }
 
-/// Of no event: they count from 1.
-const NO_KEY: ((u32, u8), u64) = ((u32::MAX, 0), 0);
-
 /// Evaluates the rules on the packets of one worker.
 #[derive(Debug)]
 pub struct Engine {
@@ -84,8 +84,10 @@ pub struct Engine {
     record: Vec<u8>,
     remembered: Remembered,
     chosen: steps::Set,
-    /// Rule, event and key of the last match of the packet.
-    key: ((u32, u8), u64),
+    /// Hashes of the values of each list of key attributes, each with the look at a packet it is of.
+    keys: Vec<(u64, u64)>,
+    /// Looks at packets so far.
+    looks: u64,
 }
 
 impl Engine {
@@ -102,7 +104,8 @@ impl Engine {
             record: vec![0; record],
             remembered: Remembered::new(&rules.steps),
             chosen: rules.steps.none(),
-            key: NO_KEY,
+            keys: vec![(0, 0); rules.key_lists],
+            looks: 0,
         }
     }
 
@@ -160,7 +163,7 @@ impl Engine {
             &mut self.remembered,
             &mut message,
         );
-        self.key = NO_KEY;
+        self.looks += 1;
         let mut next = 0;
         while let Some(number) = self.chosen.next_from(next) {
             next = number + 1;
@@ -284,12 +287,7 @@ impl Engine {
         if !message.allows(event) {
             return false;
         }
-        let seed = self.joins.seed();
-        let key = match self.key {
-            (last, key) if event.repeats_key && last == (rule, number - 1) => key,
-            _ => message.key(event, seed),
-        };
-        self.key = ((rule, number), key);
+        let key = self.key(event, message);
         let of_packet = |slot| message.number(slot);
         if !self.joins.concerns(program, (rule, number), key, of_packet) {
             return false;
@@ -303,6 +301,19 @@ impl Engine {
             record: &self.record,
         };
         self.joins.matched(program, found, message, emit)
+    }
+
+    /// Hash of the values that the event must share with earlier ones.
+    fn key(&mut self, event: &program::Event, message: &mut Message<'_, '_>) -> u64 {
+        let seed = self.joins.seed();
+        match self.keys.get_mut(event.key_list) {
+            Some((look, key)) if *look == self.looks => *key,
+            Some(place) => {
+                *place = (self.looks, message.key(event, seed));
+                place.1
+            }
+            None => message.key(event, seed),
+        }
     }
 
     fn time_outs(

@@ -11,7 +11,7 @@ use crate::dissect::{Protocol, ProtocolSet};
 use crate::expr::evaluate::{Code, Comparison, compare};
 use crate::expr::{Expr, Mode, Node, Operator};
 use crate::limits::ATTRIBUTES_USED_MAX;
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 /// Place of an attribute among those that the loaded rules use.
 pub type Slot = u8;
@@ -120,8 +120,8 @@ pub struct Event {
     pub residual: Vec<Residual>,
     /// Equalities with earlier events.
     pub keys: Vec<Key>,
-    /// Its keys are of the same attributes as those of the event before.
-    pub repeats_key: bool,
+    /// Number of its list of key attributes: events of all rules with the same list share it.
+    pub key_list: usize,
     /// The other values of earlier events that the residual conditions read.
     pub shared: Vec<Held>,
     /// A residual condition remembers its calls: instances are then tried one by one.
@@ -156,9 +156,9 @@ pub struct Program {
     pub property: Property,
     /// Its states.
     pub machine: Machine,
-    /// Numbers of the edges by their event, and by the state they leave.
-    by_event: Vec<Vec<usize>>,
-    by_state: Vec<Vec<usize>>,
+    /// Edges with their numbers, by their event, and by the state they leave.
+    by_event: Vec<Vec<(usize, Edge)>>,
+    by_state: Vec<Vec<(usize, Edge)>>,
     /// How one packet decides it, if one does.
     pub single: Option<Single>,
     /// Its events; event N is at N-1.
@@ -167,6 +167,8 @@ pub struct Program {
     pub record_size: usize,
     /// Some time-out leads to a verdict.
     pub timeout_reports: bool,
+    /// Every time-out ends the attempt and says nothing, so that nobody notices when.
+    pub expires_quietly: bool,
     /// Every attribute of the rule: a packet with one of them is relevant to it.
     pub attributes: Vec<Slot>,
     /// How it was compiled.
@@ -247,18 +249,19 @@ impl Program {
             )?;
             offset += compiled.layout.size;
             events.push(compiled);
-            note_repeated_key(&mut events);
         }
         let mut all = BTreeSet::new();
         for event in &events {
             all.extend(event.mandatory.iter().chain(&event.optional).copied());
         }
         let timeout_reports = timeout_reports(&machine, property.kind, mode);
+        let quiet = |state| Machine::is_final(state) && verdict::of(property.kind, state).is_none();
+        let mut pending = machine.states.iter().skip(4);
+        let expires_quietly = pending.all(|state| quiet(state.timeout));
         let single = single_of(&machine, property.kind, &events);
-        let numbers = |wanted: &dyn Fn(&Edge) -> bool| -> Vec<usize> {
-            let numbered = machine.edges.iter().enumerate();
-            let wanted = numbered.filter(|(_, edge)| wanted(edge));
-            wanted.map(|(number, _)| number).collect()
+        let numbers = |wanted: &dyn Fn(&Edge) -> bool| -> Vec<(usize, Edge)> {
+            let numbered = machine.edges.iter().copied().enumerate();
+            numbered.filter(|(_, edge)| wanted(edge)).collect()
         };
         let by_event = (0..=u8::MAX)
             .take(events.len() + 1)
@@ -277,6 +280,7 @@ impl Program {
             events,
             record_size: offset,
             timeout_reports,
+            expires_quietly,
             attributes: all.into_iter().collect(),
             mode,
         })
@@ -287,29 +291,28 @@ impl Program {
         self.events.get(usize::from(number).checked_sub(1)?)
     }
 
-    /// Edges that this event takes.
-    pub fn edges_of(&self, event: u8) -> impl Iterator<Item = (usize, &Edge)> {
-        self.numbered(self.by_event.get(usize::from(event)))
+    /// Edges that this event takes, with their numbers.
+    pub fn edges_of(&self, event: u8) -> &[(usize, Edge)] {
+        let edges = self.by_event.get(usize::from(event));
+        edges.map_or(&[], Vec::as_slice)
     }
 
-    /// Edges that leave this state.
-    pub fn edges_from(&self, state: StateId) -> impl Iterator<Item = (usize, &Edge)> {
-        self.numbered(self.by_state.get(usize::from(state)))
-    }
-
-    fn numbered(&self, numbers: Option<&Vec<usize>>) -> impl Iterator<Item = (usize, &Edge)> {
-        let numbers = numbers.map_or(&[][..], Vec::as_slice);
-        let edge = |number: &usize| Some((*number, self.machine.edges.get(*number)?));
-        numbers.iter().filter_map(edge)
+    /// Edges that leave this state, with their numbers.
+    pub fn edges_from(&self, state: StateId) -> &[(usize, Edge)] {
+        let edges = self.by_state.get(usize::from(state));
+        edges.map_or(&[], Vec::as_slice)
     }
 }
 
-/// Does the last event share the same attributes with earlier ones as the event before it?
-fn note_repeated_key(events: &mut [Event]) {
-    if let [.., before, last] = events {
-        let slots = |event: &Event| -> Vec<Slot> { event.keys.iter().map(|k| k.slot).collect() };
-        last.repeats_key = slots(before) == slots(last);
+/// Number the lists of key attributes of all events; returns how many there are.
+pub fn number_key_lists(programs: &mut [Program]) -> usize {
+    let mut numbers: BTreeMap<Vec<Slot>, usize> = BTreeMap::new();
+    for event in programs.iter_mut().flat_map(|program| &mut program.events) {
+        let list = event.keys.iter().map(|key| key.slot).collect();
+        let next = numbers.len();
+        event.key_list = *numbers.entry(list).or_insert(next);
     }
+    numbers.len()
 }
 
 fn single_of(machine: &Machine, kind: Kind, events: &[Event]) -> Option<Single> {
@@ -445,7 +448,7 @@ fn compile_event(
         guard: Vec::new(),
         residual: Vec::new(),
         keys: Vec::new(),
-        repeats_key: false,
+        key_list: 0,
         shared: Vec::new(),
         remembers: false,
         layout,
@@ -453,6 +456,8 @@ fn compile_event(
         offset,
     };
     split(expr, &mut event, layouts, mode, attributes)?;
+    // One order for all events, so that more of them share the hash of a packet's values.
+    event.keys.sort_by_key(|key| (key.slot, key.earlier.place.event));
     Ok(event)
 }
 

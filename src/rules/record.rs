@@ -162,6 +162,10 @@ impl Layout {
             bit: 1 << position,
             offset: base + field.offset,
             form: field.form,
+            mask: match field.form {
+                Form::Short(length) => mask_of(length),
+                _ => u64::MAX,
+            },
         })
     }
 }
@@ -175,6 +179,8 @@ pub struct Part {
     bit: u64,
     offset: usize,
     form: Form,
+    /// The bits of its first word that belong to it.
+    mask: u64,
 }
 
 impl Part {
@@ -183,34 +189,34 @@ impl Part {
         self.form == other.form
     }
 
+    #[inline]
+    fn is_there(self, record: &[u8]) -> bool {
+        load_u64(record, self.base) & self.bit != 0
+    }
+
+    #[inline]
+    fn word(self, record: &[u8]) -> u64 {
+        load_u64(record, self.offset) & self.mask
+    }
+
     /// The number that a record holds, if this is one and there.
     #[inline]
     pub fn number(self, record: &[u8]) -> Option<u64> {
-        let is_there = load_u64(record, self.base) & self.bit != 0;
-        (is_there && self.form == Form::Number).then(|| load_u64(record, self.offset))
+        (self.form == Form::Number && self.is_there(record)).then(|| self.word(record))
     }
 
     /// Are the values that two records hold equal? None where that is not a matter of a few words.
     #[inline]
     pub fn equals(self, record: &[u8], other: Self, earlier: &[u8]) -> Option<bool> {
-        let are_there = load_u64(record, self.base) & self.bit != 0
-            && load_u64(earlier, other.base) & other.bit != 0;
-        if !are_there || self.form != other.form {
+        if self.form != other.form || !self.is_there(record) || !other.is_there(earlier) {
             return None;
         }
-        let words = |part: Self, record| {
-            [
-                load_u64(record, part.offset),
-                load_u64(record, part.offset + 8),
-            ]
-        };
-        let [ours, theirs] = [words(self, record), words(other, earlier)];
+        let same = self.word(record) == other.word(earlier);
+        let second = |part: Self, record| load_u64(record, part.offset + 8);
         match self.form {
-            Form::Number => Some(ours[0] == theirs[0]),
-            Form::Short(length) if length <= 8 => {
-                Some((ours[0] ^ theirs[0]) & mask_of(length) == 0)
-            }
-            Form::Short(_) => Some(ours == theirs),
+            Form::Number => Some(same),
+            Form::Short(length) if length <= 8 => Some(same),
+            Form::Short(_) => Some(same && second(self, record) == second(other, earlier)),
             Form::Float | Form::Long => None,
         }
     }
@@ -218,26 +224,26 @@ impl Part {
     /// Add the value that a record holds to a hash.
     #[inline]
     pub fn hash_held(self, hash: Hash, record: &[u8]) -> Hash {
-        let word = |at| load_u64(record, at);
-        if word(self.base) & self.bit == 0 {
+        if !self.is_there(record) {
             return hash.with_word(ABSENT);
         }
+        if self.form == Form::Long {
+            return self.hash_long(hash, record);
+        }
+        let hash = hash.with_word(self.word(record));
         match self.form {
-            Form::Number | Form::Float => hash.with_word(word(self.offset)),
-            Form::Short(length) if length <= 8 => {
-                hash.with_word(word(self.offset) & mask_of(length))
-            }
-            Form::Short(_) => hash
-                .with_word(word(self.offset))
-                .with_word(word(self.offset + 8)),
-            Form::Long => {
-                let length = usize::try_from(load_u32(record, self.offset)).unwrap_or(usize::MAX);
-                let start = self.offset + LONG_HEADER;
-                match record.get(start..start.saturating_add(length.min(VALUE_BYTES_MAX))) {
-                    Some(bytes) if length <= VALUE_BYTES_MAX => hash.with_bytes(bytes),
-                    _ => hash.with_word(word(self.offset + 8)),
-                }
-            }
+            Form::Short(9..) => hash.with_word(load_u64(record, self.offset + 8)),
+            _ => hash,
+        }
+    }
+
+    #[inline(never)]
+    fn hash_long(self, hash: Hash, record: &[u8]) -> Hash {
+        let length = usize::try_from(load_u32(record, self.offset)).unwrap_or(usize::MAX);
+        let start = self.offset + LONG_HEADER;
+        match record.get(start..start.saturating_add(length.min(VALUE_BYTES_MAX))) {
+            Some(bytes) if length <= VALUE_BYTES_MAX => hash.with_bytes(bytes),
+            _ => hash.with_word(load_u64(record, self.offset + 8)),
         }
     }
 
@@ -248,18 +254,23 @@ impl Part {
             (Form::Number, Value::Number(number)) => hash.with_word(number),
             (Form::Float, Value::Float(number)) => hash.with_word(number.to_bits()),
             (Form::Short(length), Value::Bytes(bytes)) if length <= 8 => {
-                hash.with_word(little(bytes) & mask_of(length))
+                hash.with_word(little(bytes) & self.mask)
             }
             (Form::Short(_), Value::Bytes(bytes)) => {
                 let (low, high) = bytes.split_at_checked(8).unwrap_or((bytes, &[]));
                 hash.with_word(little(low)).with_word(little(high))
             }
-            (Form::Long, value) => match long(value, &mut [0; LONG_BUFFER]) {
-                bytes if bytes.len() <= VALUE_BYTES_MAX => hash.with_bytes(bytes),
-                bytes => hash.with_word(digest(bytes)),
-            },
+            (Form::Long, value) => hash_long_value(hash, value),
             _ => hash.with_word(ABSENT),
         }
+    }
+}
+
+#[inline(never)]
+fn hash_long_value(hash: Hash, value: Value<'_>) -> Hash {
+    match long(value, &mut [0; LONG_BUFFER]) {
+        bytes if bytes.len() <= VALUE_BYTES_MAX => hash.with_bytes(bytes),
+        bytes => hash.with_word(digest(bytes)),
     }
 }
 
@@ -267,7 +278,7 @@ impl Part {
 /// share them.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Hash {
-    seed: u64,
+    factors: [u64; 2],
     /// The hash.
     pub value: u64,
     /// Another one, independent.
@@ -276,9 +287,12 @@ pub struct Hash {
 
 impl Hash {
     /// Of no values.
+    #[inline]
     pub fn new(seed: u64) -> Self {
+        // Seeds of few bits must spread words as well.
+        let odd = [0x9e37_79b9_7f4a_7c15, 0x8bb8_4b93_962e_acc9];
         Self {
-            seed,
+            factors: odd.map(|odd| seed ^ odd | 1),
             value: seed ^ 0xd1b5_4a32_d192_ed03,
             check: seed.rotate_left(32) ^ 0xabc9_8388_fb8f_ac03,
         }
@@ -287,7 +301,8 @@ impl Hash {
     /// With one more value of many bytes.
     #[must_use]
     pub fn with_bytes(self, bytes: &[u8]) -> Self {
-        let mut hasher = SipHasher13::new_with_keys(self.seed, 0);
+        let [key, other] = self.factors;
+        let mut hasher = SipHasher13::new_with_keys(key, other);
         hasher.write(bytes);
         self.with_word(hasher.finish())
     }
@@ -296,12 +311,11 @@ impl Hash {
     #[must_use]
     #[inline]
     pub fn with_word(self, word: u64) -> Self {
-        // Seeds of few bits must spread words as well.
-        let factors = [0x9e37_79b9_7f4a_7c15, 0x8bb8_4b93_962e_acc9].map(|odd| self.seed ^ odd | 1);
+        let [first, second] = self.factors;
         Self {
-            seed: self.seed,
-            value: folded(self.value ^ word, factors[0]),
-            check: folded(self.check ^ word, factors[1]),
+            value: folded(self.value ^ word, first),
+            check: folded(self.check ^ word, second),
+            ..self
         }
     }
 }
@@ -310,6 +324,7 @@ impl Hash {
 pub const ABSENT: u64 = 0xab5e_0ab5_e0ab_5e00;
 
 /// Folded multiplication: no word cancels another without knowledge of the factor.
+#[inline]
 fn folded(word: u64, factor: u64) -> u64 {
     let product = u128::from(word) * u128::from(factor);
     let [low, high] = [product, product >> 64]
@@ -340,6 +355,7 @@ fn long<'v>(value: Value<'v>, buffer: &'v mut [u8; LONG_BUFFER]) -> &'v [u8] {
 }
 
 /// Up to 8 bytes as a number.
+#[inline]
 fn little(bytes: &[u8]) -> u64 {
     match bytes.first_chunk::<4>() {
         Some(four) if bytes.len() == 4 => u64::from(u32::from_le_bytes(*four)),
@@ -403,6 +419,7 @@ fn store_long(record: &mut [u8], at: usize, bytes: &[u8]) {
     store(record, at + LONG_HEADER, kept);
 }
 
+#[inline]
 fn load_u64(record: &[u8], at: usize) -> u64 {
     record
         .get(at..)

@@ -137,7 +137,8 @@ impl Steps {
                 What::Rule => true,
                 What::TimeOuts => false,
                 What::Event(event) => program.is_some_and(|program| {
-                    program.edges_of(event).any(|(_, edge)| edge.from == INIT)
+                    let mut edges = program.edges_of(event).iter();
+                    edges.any(|(_, edge)| edge.from == INIT)
                 }),
             };
             if starts {

@@ -19,6 +19,13 @@ pub(super) const NONE: u32 = u32::MAX;
 /// Instances of a rule that memory is reserved for at start.
 const INSTANCES_RESERVED: usize = 100_000;
 
+/// How many stays ahead to ask for what ending their instances touches.
+pub(super) const AHEAD: [(usize, Prefetch); 3] = [
+    (12, Prefetch::Instance),
+    (8, Prefetch::Class),
+    (4, Prefetch::Index),
+];
+
 /// Past stays that may be in the order of all, beside four for each instance.
 const PAST_STAYS: usize = 1_024;
 
@@ -75,6 +82,17 @@ struct Member {
     links: Links,
 }
 
+/// A time that an instance spends in a state.
+#[derive(Debug, Clone, Copy)]
+pub struct Stay {
+    /// Tells it from every other.
+    pub sequence: u64,
+    /// The instance.
+    pub index: u32,
+    /// When it ends at the latest.
+    pub deadline_us: u64,
+}
+
 const NO_MEMBER: Member = Member {
     class: NONE,
     links: UNLINKED,
@@ -94,8 +112,12 @@ pub struct Store {
     /// Place of each edge among those that leave its state.
     places: Vec<usize>,
     free: Vec<u32>,
-    /// Stays, (sequence, instance), oldest first; past ones among them until they come up.
-    order: VecDeque<(u64, u32)>,
+    /// Stays, oldest first; past ones among them until they come up.
+    order: VecDeque<Stay>,
+    /// Latest deadline among the stays that end in the order of `order`.
+    last_deadline_us: u64,
+    /// The wheel will ask for the oldest stays that have ended.
+    pub(super) is_scheduled: bool,
     live: usize,
     /// Instances waiting for each event; index 0 is unused.
     waiting: Vec<u32>,
@@ -114,7 +136,7 @@ impl Store {
     pub fn new(program: &Program, instances_max: usize, seed: u64) -> Self {
         let states = u8::try_from(program.machine.states.len()).unwrap_or(u8::MAX);
         let fan_out = (0..states)
-            .map(|s| program.edges_from(s).count())
+            .map(|s| program.edges_from(s).len())
             .fold(1, usize::max);
         let instances_max = if program.single.is_some() {
             1
@@ -141,6 +163,8 @@ impl Store {
             },
             free: Vec::new(),
             order: VecDeque::new(),
+            last_deadline_us: 0,
+            is_scheduled: false,
             live: 0,
             waiting: vec![0; program.events.len() + 1],
             awaited: 0,
@@ -223,8 +247,8 @@ impl Store {
         self
     }
 
-    /// A new instance in no state: the first of a family, or a copy of a member of one. The caller
-    /// has made room.
+    /// A new instance in no state: the first of a family, or a copy of a member of one with its
+    /// window. The caller has made room.
     pub fn create(&mut self, from: Option<u32>) -> Option<u32> {
         if self.is_full() {
             return None;
@@ -233,13 +257,15 @@ impl Store {
             Some(index) => index,
             None => self.grow()?,
         };
-        let fresh = Instance {
+        let origin = from.and_then(|from| self.instance(from).copied());
+        let copied = origin.as_ref();
+        *self.instances.get_mut(at(index))? = Instance {
             state: super::machine::INIT,
             sequence: 0,
-            window_min_us: 0,
-            window_max_us: u64::MAX,
+            window_min_us: copied.map_or(0, |origin| origin.window_min_us),
+            window_max_us: copied.map_or(u64::MAX, |origin| origin.window_max_us),
             packet: 0,
-            bound: 0,
+            bound: copied.map_or(0, |origin| origin.bound),
             member: NO_MEMBER,
             family: Links {
                 newer: index,
@@ -247,10 +273,6 @@ impl Store {
             },
             live: true,
         };
-        let origin = from.and_then(|from| self.instance(from).copied());
-        let bound = origin.map_or(0, |origin| origin.bound);
-        let slot = self.instances.get_mut(at(index))?;
-        *slot = Instance { bound, ..fresh };
         if let (Some(from), Some(_)) = (from, origin) {
             self.join_family(index, from);
             self.copy_of(index, from);
@@ -322,14 +344,31 @@ impl Store {
     }
 
     /// Let the instance wait in a state, newest of all, for every edge that leaves the state.
-    pub fn settle(&mut self, program: &Program, index: u32, state: StateId, sequence: u64) {
-        self.with(index, |instance| {
-            instance.state = state;
-            instance.sequence = sequence;
+    pub fn settle(
+        &mut self,
+        program: &Program,
+        index: u32,
+        state: StateId,
+        (sequence, packet): (u64, u64),
+        window: (u64, u64),
+    ) {
+        let Some(instance) = self.instances.get_mut(at(index)) else {
+            return;
+        };
+        instance.state = state;
+        instance.sequence = sequence;
+        instance.packet = packet;
+        (instance.window_min_us, instance.window_max_us) = window;
+        let bound = instance.bound;
+        self.note_order(Stay {
+            sequence,
+            index,
+            deadline_us: window.1,
         });
-        self.note_order(sequence, index);
         for (number, edge) in program.edges_from(state) {
-            self.join(program, (index, sequence), number, edge.event);
+            if let Some(event) = program.event(edge.event) {
+                self.join(event, (index, sequence, bound), *number);
+            }
             if let Some(count) = self.waiting.get_mut(usize::from(edge.event)) {
                 *count += 1;
                 self.awaited |= 1 << edge.event;
@@ -339,30 +378,36 @@ impl Store {
 
     /// Take the instance out of its state; it belongs to no list any more but its family.
     pub fn unsettle(&mut self, program: &Program, index: u32) {
-        let waits = |instance: &&Instance| instance.sequence != 0;
-        let Some(state) = self.instance(index).filter(waits).map(|i| i.state) else {
+        let Some(instance) = self.instances.get_mut(at(index)) else {
             return;
         };
-        for (number, edge) in program.edges_from(state) {
-            self.leave(index, number);
+        if instance.sequence == 0 || !instance.live {
+            return;
+        }
+        instance.sequence = 0;
+        for (number, edge) in program.edges_from(instance.state) {
+            self.leave(index, *number);
             if let Some(count) = self.waiting.get_mut(usize::from(edge.event)) {
                 *count -= 1;
                 self.awaited &= !(u64::from(*count == 0) << edge.event);
             }
         }
-        self.with(index, |instance| instance.sequence = 0);
     }
 
     /// End an instance.
     pub fn remove(&mut self, program: &Program, index: u32) {
-        if self.instance(index).is_none() {
+        self.unsettle(program, index);
+        let Some(instance) = self.instances.get_mut(at(index)) else {
+            return;
+        };
+        if !std::mem::replace(&mut instance.live, false) {
             return;
         }
-        self.unsettle(program, index);
-        let family = self.instances.get(at(index)).map_or(UNLINKED, |i| i.family);
-        self.with(family.newer, |i| i.family.older = family.older);
-        self.with(family.older, |i| i.family.newer = family.newer);
-        self.with(index, |instance| instance.live = false);
+        let family = instance.family;
+        if family.older != index {
+            self.with(family.newer, |i| i.family.older = family.older);
+            self.with(family.older, |i| i.family.newer = family.newer);
+        }
         self.free.push(index);
         self.live -= 1;
     }
@@ -379,7 +424,35 @@ impl Store {
     pub fn oldest(&mut self) -> Option<u32> {
         while let Some(stay) = self.order.front() {
             if self.stays(*stay) {
-                return Some(stay.1);
+                return Some(stay.index);
+            }
+            self.order.pop_front();
+        }
+        None
+    }
+
+    /// Does a stay with this deadline end after all that end in their order? It then is one of
+    /// them: [`Store::expire`] ends it.
+    pub fn ends_in_order(&mut self, deadline_us: u64) -> bool {
+        let is_last = deadline_us >= self.last_deadline_us;
+        self.last_deadline_us = self.last_deadline_us.max(deadline_us);
+        is_last
+    }
+
+    /// End the oldest instances as long as `has_passed` says so of their deadline. Returns the
+    /// deadline of the oldest that is left.
+    pub fn expire(&mut self, program: &Program, has_passed: impl Fn(u64) -> bool) -> Option<u64> {
+        while let Some(stay) = self.order.front().copied() {
+            for (ahead, what) in AHEAD {
+                if let Some(coming) = self.order.get(ahead) {
+                    self.prefetch(program, coming.index, what);
+                }
+            }
+            if self.stays(stay) {
+                if !has_passed(stay.deadline_us) {
+                    return Some(stay.deadline_us);
+                }
+                self.remove(program, stay.index);
             }
             self.order.pop_front();
         }
@@ -389,7 +462,7 @@ impl Store {
     /// All waiting instances, newest first.
     pub fn newest_first(&self) -> impl Iterator<Item = u32> {
         let stays = self.order.iter().rev().filter(|stay| self.stays(**stay));
-        stays.map(|(_, index)| *index)
+        stays.map(|stay| stay.index)
     }
 
     /// Ask for the memory that ending an instance touches: of the instance itself, or, once that is
@@ -401,8 +474,8 @@ impl Store {
         if what == Prefetch::Instance {
             return memory::prefetch(instance);
         }
-        let edge = program.edges_from(instance.state).next();
-        if let Some(waiting) = edge.and_then(|(number, _)| self.edges.get(number)) {
+        let edge = program.edges_from(instance.state).first();
+        if let Some(waiting) = edge.and_then(|(number, _)| self.edges.get(*number)) {
             waiting.prefetch(instance.member.class, what);
         }
     }
@@ -471,12 +544,10 @@ impl Store {
         }
     }
 
-    /// Make an instance member of the class of its values at an edge.
-    fn join(&mut self, program: &Program, (index, sequence): (u32, u64), edge: usize, event: u8) {
-        let Some(event) = program.event(event) else {
-            return;
-        };
-        let identity = self.identity(index, event);
+    /// Make an instance, given with its stay and the events it has bound, member of the class of its
+    /// values at an edge.
+    fn join(&mut self, event: &Event, (index, sequence, bound): (u32, u64, u64), edge: usize) {
+        let identity = identity(event, self.record(index), bound, self.seed);
         let Some(waiting) = self.edges.get_mut(edge) else {
             return;
         };
@@ -508,20 +579,14 @@ impl Store {
         }
     }
 
-    fn stays(&self, (sequence, index): (u64, u32)) -> bool {
-        let instance = self.instances.get(at(index));
-        instance.is_some_and(|instance| instance.sequence == sequence)
+    fn stays(&self, stay: Stay) -> bool {
+        let instance = self.instances.get(at(stay.index));
+        instance.is_some_and(|instance| instance.sequence == stay.sequence)
     }
 
-    /// Note that an instance waits from now on, and forget past stays: those that are the oldest,
-    /// and all when they are many.
-    fn note_order(&mut self, sequence: u64, index: u32) {
-        self.order.push_back((sequence, index));
-        for _ in 0..2 {
-            if self.order.front().is_some_and(|stay| !self.stays(*stay)) {
-                self.order.pop_front();
-            }
-        }
+    /// Note that an instance waits from now on, and forget past stays when they are many.
+    fn note_order(&mut self, stay: Stay) {
+        self.order.push_back(stay);
         if self.order.len() > 4 * self.live + PAST_STAYS {
             let mut order = std::mem::take(&mut self.order);
             order.retain(|stay| self.stays(*stay));
@@ -535,29 +600,27 @@ impl Store {
         }
     }
 
-    /// Hashes of the values that an event must find equal, and of all that it is compared with, as
-    /// the waiting instance holds them.
-    fn identity(&self, index: u32, event: &Event) -> Identity {
-        let record = self.record(index);
-        let bound = self.bound(index);
-        let add = |hash: Hash, held: &Held| match bound & 1 << held.place.event {
-            0 => hash.with_word(0),
-            _ => held.part.hash_held(hash, record),
-        };
-        let keys = event.keys.iter().map(|key| &key.earlier);
-        let key = keys.fold(Hash::new(self.seed), add);
-        let values = event.shared.iter().fold(key, add);
-        Identity {
-            key: key.value,
-            values: values.value,
-            // Events bound say which of the values are there at all.
-            check: values.with_word(bound).check,
-        }
-    }
-
     fn bound(&self, index: u32) -> u64 {
         let instance = self.instances.get(at(index));
         instance.map_or(0, |instance| instance.bound)
+    }
+}
+
+/// Hashes of the values that an event must find equal, and of all that it is compared with, as the
+/// waiting instance holds them.
+fn identity(event: &Event, record: &[u8], bound: u64, seed: u64) -> Identity {
+    let add = |hash: Hash, held: &Held| match bound & 1 << held.place.event {
+        0 => hash.with_word(0),
+        _ => held.part.hash_held(hash, record),
+    };
+    let keys = event.keys.iter().map(|key| &key.earlier);
+    let key = keys.fold(Hash::new(seed), add);
+    let values = event.shared.iter().fold(key, add);
+    Identity {
+        key: key.value,
+        values: values.value,
+        // Events bound say which of the values are there at all.
+        check: values.with_word(bound).check,
     }
 }
 

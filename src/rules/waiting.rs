@@ -62,10 +62,12 @@ impl Waiting {
     /// Make an instance member of the class of its values. Gives the class and its newest member
     /// before, or [`NONE`].
     pub fn join(&mut self, identity: Identity, member: u32, sequence: u64) -> (u32, u32) {
+        self.values.make_room();
         let classes = &self.classes;
         let is_it = |id| class_at(classes, id).is_some_and(|class| class.identity == identity);
-        let Some(id) = self.values.find(identity.values, is_it) else {
-            return (self.open(identity, member, sequence), NONE);
+        let id = match self.values.seek(identity.values, is_it) {
+            Ok(place) => self.values.at(place).class,
+            Err(place) => return (self.open(place, identity, member, sequence), NONE),
         };
         let Some(class) = self.class_mut(id) else {
             return (NONE, NONE);
@@ -79,7 +81,8 @@ impl Waiting {
         (id, older)
     }
 
-    fn open(&mut self, identity: Identity, member: u32, sequence: u64) -> u32 {
+    /// A class of its own, found at `place` of the index of values.
+    fn open(&mut self, place: usize, identity: Identity, member: u32, sequence: u64) -> u32 {
         let class = Class {
             identity,
             newest: member,
@@ -94,7 +97,7 @@ impl Waiting {
             Some(place) => *place = class,
             None => self.classes.push(class),
         }
-        self.values.insert(identity.values, id);
+        self.values.put(place, identity.values, id);
         self.link(id);
         id
     }
@@ -158,9 +161,16 @@ impl Waiting {
         let Some(key) = self.class(id).map(|class| class.identity.key) else {
             return;
         };
+        self.keys.make_room();
         let classes = &self.classes;
         let has_key = |id| class_at(classes, id).is_some_and(|class| class.identity.key == key);
-        let (newer, older) = (NONE, self.keys.replace(key, id, has_key).unwrap_or(NONE));
+        let (newer, older) = match self.keys.seek(key, has_key) {
+            Ok(place) => (NONE, self.keys.replace(place, id)),
+            Err(place) => {
+                self.keys.put(place, key, id);
+                (NONE, NONE)
+            }
+        };
         if let Some(class) = self.class_mut(id) {
             class.neighbours = Links { newer, older };
         }
@@ -178,7 +188,9 @@ impl Waiting {
             Some(before) => before.neighbours.older = older,
             None if older == NONE => self.keys.remove(key, id),
             None => {
-                self.keys.replace(key, older, |first| first == id);
+                if let Ok(place) = self.keys.seek(key, |first| first == id) {
+                    self.keys.replace(place, older);
+                }
             }
         }
         if let Some(next) = self.class_mut(older) {
@@ -219,53 +231,53 @@ impl Index {
     }
 
     /// The class of this hash for which `is_it` holds.
+    #[inline]
     fn find(&self, hash: u64, is_it: impl Fn(u32) -> bool) -> Option<u32> {
-        let place = self.place(hash, is_it)?;
-        self.slots.get(place).map(|slot| slot.class)
+        let place = self.seek(hash, is_it).ok()?;
+        Some(self.at(place).class)
     }
 
-    /// Put `class` in the place of the one for which `is_it` holds, which is returned, or in one of
-    /// its own.
-    fn replace(&mut self, hash: u64, class: u32, is_it: impl Fn(u32) -> bool) -> Option<u32> {
-        let place = self.place(hash, is_it);
-        match place.and_then(|place| self.slots.get_mut(place)) {
-            Some(slot) => Some(std::mem::replace(&mut slot.class, class)),
-            None => {
-                self.insert(hash, class);
-                None
-            }
+    /// Put `class` in the place of another, which is returned.
+    fn replace(&mut self, place: usize, class: u32) -> u32 {
+        match self.slots.get_mut(place) {
+            Some(slot) => std::mem::replace(&mut slot.class, class),
+            None => NONE,
         }
     }
 
-    fn insert(&mut self, hash: u64, class: u32) {
+    /// Room for one class more.
+    #[inline]
+    fn make_room(&mut self) {
         if 2 * self.used >= self.slots.len() {
             self.grow();
         }
+    }
+
+    /// Put a class in the place that [`Index::seek`] gave, with room made before.
+    #[inline]
+    fn put(&mut self, place: usize, hash: u64, class: u32) {
         let tag = tag_of(hash);
-        self.put(Slot { tag, class });
+        self.set(place, Slot { tag, class });
         self.used += 1;
     }
 
-    fn put(&mut self, slot: Slot) {
-        let mut place = self.home(slot.tag);
-        while self.at(place) != EMPTY {
-            place = self.after(place);
-        }
-        self.set(place, slot);
-    }
-
+    #[cold]
     fn grow(&mut self) {
         let slots = vec![EMPTY; 2 * self.slots.len()];
         for slot in std::mem::replace(&mut self.slots, slots) {
             if slot != EMPTY {
-                self.put(slot);
+                let mut place = self.home(slot.tag);
+                while self.at(place) != EMPTY {
+                    place = self.after(place);
+                }
+                self.set(place, slot);
             }
         }
     }
 
     /// Take a class out; those after it move up, so that no probe ends before its class.
     fn remove(&mut self, hash: u64, class: u32) {
-        let Some(mut hole) = self.place(hash, |other| other == class) else {
+        let Ok(mut hole) = self.seek(hash, |other| other == class) else {
             return;
         };
         self.used -= 1;
@@ -292,16 +304,18 @@ impl Index {
         }
     }
 
-    fn place(&self, hash: u64, is_it: impl Fn(u32) -> bool) -> Option<usize> {
+    /// The place of the class of this hash for which `is_it` holds, or where it would be put.
+    #[inline]
+    fn seek(&self, hash: u64, is_it: impl Fn(u32) -> bool) -> Result<usize, usize> {
         let tag = tag_of(hash);
         let mut place = self.home(tag);
         loop {
             let slot = self.at(place);
-            if slot.tag == tag && slot.class != NONE && is_it(slot.class) {
-                return Some(place);
+            if slot.class == NONE {
+                return Err(place);
             }
-            if slot == EMPTY {
-                return None;
+            if slot.tag == tag && is_it(slot.class) {
+                return Ok(place);
             }
             place = self.after(place);
         }
@@ -400,7 +414,9 @@ mod tests {
             if model.remove(&class) {
                 index.remove(hash_of(class), class);
             } else {
-                index.insert(hash_of(class), class);
+                index.make_room();
+                let place = index.seek(hash_of(class), |_| false).unwrap_err();
+                index.put(place, hash_of(class), class);
                 model.insert(class);
             }
             let class = u32::try_from((seed >> 20) % 2000).unwrap();

@@ -20,7 +20,7 @@ pub struct Entry {
     pub deadline_us: u64,
     /// Tells entries of one deadline apart, and dead ones from live ones.
     pub sequence: u64,
-    /// Rule and instance.
+    /// Rule and instance, or no instance for the oldest of the rule.
     pub key: (u32, u32),
 }
 
@@ -72,6 +72,11 @@ impl Wheel {
         self.length > 0 && now_us / TICK_US > self.tick
     }
 
+    /// Has time been moved so far that this deadline is behind?
+    pub fn has_passed(&self, deadline_us: u64) -> bool {
+        tick_after(deadline_us) <= self.tick
+    }
+
     /// Add an entry. One that is due already comes up at the next tick.
     pub fn insert(&mut self, entry: Entry) {
         self.length += 1;
@@ -79,7 +84,7 @@ impl Wheel {
     }
 
     fn place(&mut self, entry: Entry) {
-        let tick = due_tick(&entry).max(self.tick.saturating_add(1));
+        let tick = tick_after(entry.deadline_us).max(self.tick.saturating_add(1));
         let distance = tick ^ self.tick;
         let mut level = 0;
         while level + 1 < LEVELS && distance >> (8 * (level + 1)) != 0 {
@@ -153,7 +158,7 @@ impl Wheel {
                 None => continue,
             };
             for entry in entries.drain(..) {
-                if due_tick(&entry) <= self.tick {
+                if tick_after(entry.deadline_us) <= self.tick {
                     due.push(entry);
                 } else {
                     self.place(entry);
@@ -228,8 +233,8 @@ impl Level {
 }
 
 /// The first tick of which every moment is beyond the deadline.
-fn due_tick(entry: &Entry) -> u64 {
-    entry.deadline_us / TICK_US + 1
+fn tick_after(deadline_us: u64) -> u64 {
+    deadline_us / TICK_US + 1
 }
 
 fn slot_of(tick: u64, level: usize) -> usize {
