@@ -16,9 +16,11 @@ pub mod store;
 pub mod verdict;
 pub mod wheel;
 
+mod access;
 mod candidates;
 mod delay;
 mod embedded;
+mod index;
 mod steps;
 mod tree;
 mod waiting;
@@ -83,7 +85,7 @@ pub struct Engine {
     joins: Joins,
     record: Vec<u8>,
     remembered: Remembered,
-    chosen: steps::Set,
+    chosen: index::Set,
     /// Hashes of the values of each list of key attributes, each with the look at a packet it is of.
     keys: Vec<(u64, u64)>,
     /// Looks at packets so far.
@@ -102,7 +104,7 @@ impl Engine {
         Self {
             joins: Joins::new(&rules.programs, &rules.steps, limits, seed),
             record: vec![0; record],
-            remembered: Remembered::new(&rules.steps),
+            remembered: Remembered::new(),
             chosen: rules.steps.none(),
             keys: vec![(0, 0); rules.key_lists],
             looks: 0,
@@ -164,13 +166,14 @@ impl Engine {
             &mut message,
         );
         self.looks += 1;
-        let mut next = 0;
-        while let Some(number) = self.chosen.next_from(next) {
-            next = number + 1;
+        let protocols = view.facts.protocols;
+        while let Some(number) = self.chosen.pop() {
             let Some(step) = rules.steps.get(number) else {
                 continue;
             };
-            if step.rule == done || !step.protocols.contains_all(about) {
+            let concerns =
+                step.protocols.contains_all(about) && protocols.contains_all(step.protocols);
+            if step.rule == done || !concerns {
                 continue;
             }
             let Some(program) = rules.programs.get(at(step.rule)) else {

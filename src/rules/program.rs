@@ -1,6 +1,7 @@
 //! A property compiled for running: its machine, and for each event what one packet must show
 //! (the guard), what it must share with earlier events (the join), and what is recorded of it.
 
+use super::access::Access;
 use super::guards::Mask;
 use super::machine::{Edge, INIT, Machine, StateId, TooComplex};
 use super::property::{Kind, Property};
@@ -110,9 +111,9 @@ pub struct Event {
     pub optional: Vec<Slot>,
     /// Protocols of the mandatory attributes: a packet without them is not looked at further.
     pub protocols: ProtocolSet,
-    /// One condition of the guard that says `attribute == constant`: the cheapest to refuse with.
-    pub predicate: Option<(Slot, u64)>,
-    /// Other conditions of the guard that compare one number with a constant.
+    /// Conditions that an index can answer, each with the protocol of its attribute.
+    pub accesses: Vec<(ProtocolSet, Access)>,
+    /// Conditions of the guard that compare one number with a constant: the cheapest.
     pub tests: Vec<(Slot, Comparison)>,
     /// The other conditions on the packet alone; all must hold.
     pub guard: Vec<Code<Slot>>,
@@ -443,7 +444,7 @@ fn compile_event(
         mandatory,
         optional,
         protocols,
-        predicate: None,
+        accesses: Vec::new(),
         tests: Vec::new(),
         guard: Vec::new(),
         residual: Vec::new(),
@@ -456,8 +457,16 @@ fn compile_event(
         offset,
     };
     split(expr, &mut event, layouts, mode, attributes)?;
+    for (id, slot) in mandatory_ids.iter().zip(&event.mandatory) {
+        let presence = Access::presence(*id, *slot);
+        event
+            .accesses
+            .extend(presence.map(|access| (protocol_of(&access, attributes), access)));
+    }
     // One order for all events, so that more of them share the hash of a packet's values.
-    event.keys.sort_by_key(|key| (key.slot, key.earlier.place.event));
+    event
+        .keys
+        .sort_by_key(|key| (key.slot, key.earlier.place.event));
     Ok(event)
 }
 
@@ -485,12 +494,17 @@ fn split(
         let code = Code::new(expr, mode, &mut |id, _| {
             attributes.slot(id).unwrap_or(Slot::MAX)
         });
+        let access = Access::of(expr, mode, |id| attributes.slot(id).unwrap_or(Slot::MAX));
         let test = code.as_test().filter(|_| is_number);
-        match test.map(|(slot, comparison)| (slot, comparison, comparison.only())) {
-            Some((slot, _, Some(number))) if event.predicate.is_none() => {
-                event.predicate = Some((slot, number));
-            }
-            Some((slot, comparison, _)) => event.tests.push((slot, comparison)),
+        // What remembers its calls is asked as often as everything before it holds.
+        let comes_late = event.guard.iter().any(Code::is_stateful);
+        if let Some(access) = access.filter(|_| test.is_some() || !comes_late) {
+            event
+                .accesses
+                .push((protocol_of(&access, attributes), access));
+        }
+        match test {
+            Some(test) => event.tests.push(test),
             None => event.guard.push(code),
         }
         return Ok(());
@@ -513,6 +527,15 @@ fn split(
         .and_then(|pair| pair_of(pair, event, layouts));
     event.residual.push(Residual { code, pair });
     Ok(())
+}
+
+fn protocol_of(access: &Access, attributes: &Attributes) -> ProtocolSet {
+    let mut protocols = ProtocolSet::default();
+    if let Some(id) = attributes.ids.get(usize::from(access.slot)) {
+        protocols.insert(id.protocol);
+    }
+    protocols.remove(Protocol::Meta);
+    protocols
 }
 
 fn place_of(id: AttributeId, event: Option<u8>, own: &Layout, layouts: &[Layout]) -> Place {
