@@ -133,7 +133,10 @@ fn numeric(id: AttributeId, operator: Operator, number: u64) -> Option<(Attribut
         Operator::LessEqual => (0, number),
         _ => return None,
     };
-    record::is_number(id.kind()).then_some((id, Wanted::Range(low, high)))
+    // What nearly every packet meets is as well looked at at once.
+    let is_all = low <= 1 && high == u64::MAX && !is_bit(id);
+    let is_indexed = record::is_number(id.kind()) && !is_all;
+    is_indexed.then_some((id, Wanted::Range(low, high)))
 }
 
 /// The operator that says the same with its sides exchanged.
