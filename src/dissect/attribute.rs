@@ -523,25 +523,26 @@ pub const fn bytes_at(offset: u8, length: u8) -> Field {
     Field::Bytes { offset, length }
 }
 
-/// The one bit `bit` of the byte at a fixed place of its header: 0 or 1.
-pub const fn bit_at(offset: u8, bit: u8) -> Field {
-    assert!(bit.is_power_of_two(), "one bit");
+/// One bit of the byte at a fixed place of its header, 0 or 1; `shift` is 0 for its last one on the
+/// wire.
+pub const fn bit_at(offset: u8, shift: u8) -> Field {
+    assert!(shift < 8, "a bit of a byte");
     Field::Bits {
         offset,
         size: 1,
-        shift: bit.ilog2() as u8,
+        shift,
         mask: 1,
     }
 }
 
-/// `width` bits of the big-endian 32-bit word at `offset` of its header; the lowest of them is bit
-/// `shift` of the word, where bit 0 is the last one on the wire.
+/// `width` bits, up to 32, of the big-endian 32-bit word at `offset` of its header; the lowest of
+/// them is bit `shift` of the word, where bit 0 is the last one on the wire.
 pub const fn bits_at(offset: u8, shift: u8, width: u32) -> Field {
     Field::Bits {
         offset,
         size: 4,
         shift,
-        mask: u32::MAX >> (u32::BITS - width),
+        mask: u32::MAX.unbounded_shr(u32::BITS.saturating_sub(width)),
     }
 }
 

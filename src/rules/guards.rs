@@ -102,6 +102,11 @@ impl Extraction {
         self.ids.len()
     }
 
+    /// The attribute of a slot.
+    pub fn attribute(&self, slot: Slot) -> Option<AttributeId> {
+        self.ids.get(usize::from(slot)).copied()
+    }
+
     /// Does no rule use any attribute?
     pub fn is_empty(&self) -> bool {
         self.ids.is_empty()

@@ -9,6 +9,7 @@ pub mod joins;
 pub mod listing;
 pub mod load;
 pub mod machine;
+pub mod partition;
 pub mod program;
 pub mod property;
 pub mod record;
@@ -16,12 +17,12 @@ pub mod store;
 pub mod verdict;
 pub mod wheel;
 
-mod access;
+pub mod access;
 mod candidates;
 mod delay;
 mod embedded;
 mod index;
-mod steps;
+pub mod steps;
 mod tree;
 mod waiting;
 mod xml;
@@ -43,7 +44,7 @@ pub struct RuleSet {
     /// In load order.
     pub programs: Vec<Program>,
     /// What to look at for each packet, in load order.
-    steps: Steps,
+    pub steps: Steps,
     /// Lists of key attributes in all of them.
     key_lists: usize,
     /// Attributes that any of them uses.
@@ -86,7 +87,7 @@ pub struct Engine {
     record: Vec<u8>,
     remembered: Remembered,
     chosen: index::Set,
-    /// Hashes of the values of each list of key attributes, each with the look at a packet it is of.
+    /// Hash of the values of each list of key attributes, with the look at a packet it is of.
     keys: Vec<(u64, u64)>,
     /// Looks at packets so far.
     looks: u64,
@@ -104,7 +105,7 @@ impl Engine {
         Self {
             joins: Joins::new(&rules.programs, &rules.steps, limits, seed),
             record: vec![0; record],
-            remembered: Remembered::new(),
+            remembered: Remembered::default(),
             chosen: rules.steps.none(),
             keys: vec![(0, 0); rules.key_lists],
             looks: 0,

@@ -4,6 +4,7 @@
 use super::access::Access;
 use super::guards::Mask;
 use super::machine::{Edge, INIT, Machine, StateId, TooComplex};
+use super::partition::Partition;
 use super::property::{Kind, Property};
 use super::record::{self, Layout, Part};
 use super::verdict::{self, Verdict};
@@ -135,6 +136,13 @@ pub struct Event {
     pub offset: usize,
 }
 
+impl Event {
+    /// Does one of its conditions remember its calls?
+    pub fn is_stateful(&self) -> bool {
+        self.remembers || self.guard.iter().any(Code::is_stateful)
+    }
+}
+
 /// A rule that one packet decides: which event is the context, and what follows.
 #[derive(Debug)]
 pub struct Single {
@@ -172,6 +180,8 @@ pub struct Program {
     pub expires_quietly: bool,
     /// Every attribute of the rule: a packet with one of them is relevant to it.
     pub attributes: Vec<Slot>,
+    /// Where it can run.
+    pub partition: Partition,
     /// How it was compiled.
     pub mode: Mode,
 }
@@ -272,7 +282,8 @@ impl Program {
             .take(machine.states.len())
             .map(|state| numbers(&|edge| edge.from == state))
             .collect();
-        Ok(Self {
+        let mut program = Self {
+            partition: Partition::Rule,
             by_event,
             by_state,
             property,
@@ -284,7 +295,9 @@ impl Program {
             expires_quietly,
             attributes: all.into_iter().collect(),
             mode,
-        })
+        };
+        program.partition = Partition::of(&program, attributes);
+        Ok(program)
     }
 
     /// Event by number, from 1.

@@ -9,7 +9,7 @@ use super::access::{Access, Rank, Wanted};
 use super::guards::Message;
 use super::index::{Members, Probe, Set};
 use super::machine::INIT;
-use super::program::{Program, Slot};
+use super::program::{Event, Program, Slot};
 use crate::dissect::ProtocolSet;
 use crate::expr::Mode;
 use std::cmp::Reverse;
@@ -31,6 +31,8 @@ pub struct Step {
     pub rule: u32,
     /// What it is.
     pub what: What,
+    /// What a packet must show before it is looked at, beside the protocols.
+    pub access: Option<Access>,
 }
 
 /// What a step is.
@@ -107,9 +109,10 @@ impl Steps {
         }
         for of_rule in all {
             let first = steps.list.len();
-            for (step, accesses) in of_rule {
+            for (mut step, accesses) in of_rule {
                 let number = steps.list.len();
-                if !chooser.choose(number, accesses) {
+                step.access = chooser.choose(number, accesses);
+                if step.access.is_none() {
                     let none = (step.protocols, Members::default());
                     let same = plain.entry(step.protocols.bits()).or_insert(none);
                     same.1.insert(number);
@@ -143,6 +146,13 @@ impl Steps {
     /// A step by number.
     pub fn get(&self, number: usize) -> Option<&Step> {
         self.list.get(number)
+    }
+
+    /// The steps of a rule, by its place.
+    pub fn of_rule(&self, rule: usize) -> &[Step] {
+        let place = self.places.rules.get(rule);
+        let steps = place.and_then(|p| self.list.get(p.first..p.first + p.count));
+        steps.unwrap_or(&[])
     }
 
     /// No step, with room for all.
@@ -209,8 +219,7 @@ struct Chooser {
 }
 
 impl Chooser {
-    /// False when there is none.
-    fn choose(&mut self, step: usize, accesses: Vec<(ProtocolSet, Access)>) -> bool {
+    fn choose(&mut self, step: usize, accesses: Vec<(ProtocolSet, Access)>) -> Option<Access> {
         let best = accesses.into_iter().min_by_key(|(_, access)| {
             let key = (access.slot, access.wanted.clone());
             let shared = self.shared.get(&key).copied().unwrap_or(0);
@@ -220,15 +229,13 @@ impl Chooser {
             let is_crowded = shared >= SHARED;
             (is_poor, is_crowded, Reverse(popular), access.rank, shared)
         });
-        let Some((protocols, access)) = best else {
-            return false;
-        };
+        let (protocols, access) = best?;
         let key = (access.slot, access.wanted.clone());
         *self.shared.entry(key).or_default() += 1;
         let none = (protocols, Vec::new());
         let probe = self.chosen.entry(access.slot).or_insert(none);
-        probe.1.push((access, step));
-        true
+        probe.1.push((access.clone(), step));
+        Some(access)
     }
 }
 
@@ -237,8 +244,7 @@ fn steps_of((program, rule): (&Program, u32)) -> Vec<(Step, Vec<(ProtocolSet, Ac
         let context = program.event(single.context);
         let mut accesses = context.map_or_else(Vec::new, |event| event.accesses.clone());
         // Where nothing is said when the second event fails, it must hold just as well.
-        let remembers = |event: &super::program::Event| event.guard.iter().any(|g| g.is_stateful());
-        if single.failed.is_none() && !context.is_some_and(remembers) {
+        if single.failed.is_none() && !context.is_some_and(Event::is_stateful) {
             let trigger = program.event(single.trigger);
             accesses.extend(trigger.iter().flat_map(|event| event.accesses.clone()));
         }
@@ -246,6 +252,7 @@ fn steps_of((program, rule): (&Program, u32)) -> Vec<(Step, Vec<(ProtocolSet, Ac
             protocols: single.protocols,
             rule,
             what: What::Rule,
+            access: None,
         };
         return vec![(step, accesses)];
     }
@@ -254,12 +261,14 @@ fn steps_of((program, rule): (&Program, u32)) -> Vec<(Step, Vec<(ProtocolSet, Ac
         protocols: ProtocolSet::default(),
         rule,
         what: What::TimeOuts,
+        access: None,
     };
     let events = (1..).zip(&program.events).map(|(number, event)| {
         let step = Step {
             protocols: event.protocols,
             rule,
             what: What::Event(number),
+            access: None,
         };
         (step, event.accesses.clone())
     });
@@ -301,13 +310,14 @@ impl Places {
     }
 }
 
-impl Remembered {
-    /// Nothing yet.
-    pub fn new() -> Self {
+impl Default for Remembered {
+    fn default() -> Self {
         // No packet lacks the meta protocol, so the empty set matches none.
         Self(vec![Plan::default(); REMEMBERED])
     }
+}
 
+impl Remembered {
     fn of(&mut self, protocols: ProtocolSet, steps: &Steps) -> &Plan {
         let place = place_of(protocols);
         if let Some(plan) = self.0.get_mut(place)

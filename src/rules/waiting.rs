@@ -46,8 +46,8 @@ pub struct Class {
 pub struct Waiting {
     /// By key: the class joined last.
     keys: Index,
-    /// By key and values: the one class, for those that lie behind [`NEAR`] others of their key. Most
-    /// keys have a class or two, which this spares a second place in memory.
+    /// By key and values: the one class, for those that lie behind [`NEAR`] others of their key.
+    /// Most keys have a class or two, which this spares a second place in memory.
     values: Index,
     classes: Vec<Class>,
     free: Vec<u32>,
@@ -488,14 +488,15 @@ mod tests {
             seed ^= seed >> 7;
             seed ^= seed << 17;
             let (key, values) = (seed % 3, (seed >> 8) % 24);
+            let member = u32::try_from(values).unwrap();
             let list = &mut model[usize::try_from(key).unwrap()];
             let known = list.iter().position(|(v, _)| *v == values);
             let known = known.map(|place| list.remove(place));
-            if let (Some((_, id)), true) = (known, (seed >> 40) % 3 == 0) {
+            if let (Some((_, id)), true) = (known, (seed >> 40).is_multiple_of(3)) {
                 waiting.leave(id, NONE);
             } else {
                 let identity = of(key << 32, values << 32 | key);
-                let (id, older) = waiting.join(identity, values as u32, sequence);
+                let (id, older) = waiting.join(identity, member, sequence);
                 assert_eq!(known.is_some(), older != NONE);
                 assert!(known.is_none_or(|(_, before)| before == id));
                 list.insert(0, (values, id));
