@@ -514,7 +514,15 @@ fn a_broken_rule_file_is_skipped_named_and_counted() {
         .says("see the errors above")
         .prints("did you mean `ip.src`?")
         .prints("3 files, 1 property, 3 errors");
+    let json = ["rules", "check", "own", "--format", "json"];
+    let json = place.run(&json).status(2).says("see the errors above");
+    let json: serde_json::Value = serde_json::from_str(&json.out).unwrap();
+    assert_eq!((&json["files"], &json["errors"]), (&3.into(), &3.into()));
+    assert_eq!(json["findings"][0]["file"], "own/2.broken.xml");
+    assert_eq!(json["findings"][0]["help"], "did you mean `ip.src`?");
     place.run(&["rules", "check", "own/1.get.xml"]).done();
+    let none = ["rules", "check", ".", "--format", "json"];
+    place.run(&none).status(2).says("no rule file found in .");
     place
         .run(&["rules", "list", "own/1.get.xml"])
         .done()

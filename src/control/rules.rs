@@ -8,6 +8,11 @@ use std::io::Write;
 /// Rule files and folders to look at when none are named.
 const DEFAULT_PATH: &str = "rules";
 
+/// Shown under `rules check --help`.
+const CHECK_EXAMPLES: &str = "Examples:
+  wirelynx rules check rules/
+  wirelynx rules check own/1.ssh.xml --format json | jq '.findings[].message'";
+
 /// Flags and arguments.
 #[derive(Debug, clap::Args)]
 pub struct Options {
@@ -18,10 +23,14 @@ pub struct Options {
 #[derive(Debug, clap::Subcommand)]
 enum Command {
     /// Report every error of these files; exit status 2 when there is one
+    #[command(after_help = CHECK_EXAMPLES)]
     Check {
         /// Rule files, or folders of them
         #[arg(required = true)]
         paths: Vec<String>,
+        /// text, or json: one document for editors (docs/findings.schema.json)
+        #[arg(long, default_value = "text")]
+        format: Format,
         /// Read them as the published engine does
         #[arg(long, value_parser = ["mmt"])]
         compat: Option<String>,
@@ -47,6 +56,12 @@ enum Command {
     },
 }
 
+#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+enum Format {
+    Text,
+    Json,
+}
+
 /// Check, list or show.
 ///
 /// # Errors
@@ -54,7 +69,14 @@ enum Command {
 pub fn execute(options: &Options) -> Result<(), Failure> {
     let colour = super::colour();
     let listing = match &options.command {
-        Command::Check { paths, compat } => listing::check(paths, mode(compat), colour),
+        Command::Check {
+            paths,
+            format,
+            compat,
+        } => match format {
+            Format::Text => listing::check(paths, mode(compat), colour),
+            Format::Json => listing::check_json(paths, mode(compat)),
+        },
         Command::List { paths, compat } => listing::list(&or_default(paths), mode(compat), colour),
         Command::Show { id, paths, compat } => {
             listing::show(*id, &or_default(paths), mode(compat), colour)

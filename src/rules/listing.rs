@@ -3,7 +3,8 @@
 use super::delay;
 use super::load::{self, Loaded};
 use super::property::{Node, OperatorNode, Property, Window};
-use crate::diagnostic::Diagnostic;
+use super::{RuleSet, findings as report};
+use crate::diagnostic::{Diagnostic, Severity};
 use crate::dissect::attribute::AttributeId;
 use crate::expr::{self, Expr, Mode, Operator};
 use std::collections::BTreeMap;
@@ -24,7 +25,7 @@ const WRONG_RULE: u8 = 2;
 
 /// `rules check`: every finding, and a line that sums up.
 pub fn check(paths: &[String], mode: Mode, colour: bool) -> Listing {
-    let loaded = load::read(paths, mode);
+    let loaded = read_to_run(paths, mode);
     let mut text = findings(&loaded, colour);
     let counts = [
         counted(loaded.files, "file"),
@@ -33,14 +34,54 @@ pub fn check(paths: &[String], mode: Mode, colour: bool) -> Listing {
         counted(loaded.warnings(), "warning"),
     ];
     let _ = writeln!(text, "{}", counts.join(", "));
-    let is_sound = loaded.errors() == 0 && loaded.files > 0;
-    if loaded.files == 0 {
-        let _ = writeln!(text, "no rule file found in {}", paths.join(", "));
-    }
+    text.push_str(&nothing_found(&loaded, paths));
     Listing {
         text,
         findings: String::new(),
-        status: if is_sound { 0 } else { WRONG_RULE },
+        status: status(&loaded),
+    }
+}
+
+/// `rules check --format json`: the same for programs.
+pub fn check_json(paths: &[String], mode: Mode) -> Listing {
+    let loaded = read_to_run(paths, mode);
+    Listing {
+        text: report::to_json(&loaded).unwrap_or_default(),
+        findings: nothing_found(&loaded, paths),
+        status: status(&loaded),
+    }
+}
+
+/// Read rules, and compile them all: what cannot run is a finding too.
+fn read_to_run(paths: &[String], mode: Mode) -> Loaded {
+    let mut loaded = load::read(paths, mode);
+    let (_, failed) = RuleSet::new(loaded.properties.clone(), mode);
+    for (id, error) in failed {
+        let of_id = |property: &&Property| property.id == id;
+        if let Some(property) = loaded.properties.iter().find(of_id) {
+            let message = format!(
+                "property {id} of line {} cannot run: {error}",
+                property.line
+            );
+            let found = Diagnostic::of_file(Severity::Error, &property.file, message);
+            loaded.diagnostics.push(found);
+        }
+        loaded.properties.retain(|property| property.id != id);
+    }
+    loaded
+}
+
+fn status(loaded: &Loaded) -> u8 {
+    match loaded.errors() == 0 && loaded.files > 0 {
+        true => 0,
+        false => WRONG_RULE,
+    }
+}
+
+fn nothing_found(loaded: &Loaded, paths: &[String]) -> String {
+    match loaded.files {
+        0 => format!("no rule file found in {}\n", paths.join(", ")),
+        _ => String::new(),
     }
 }
 

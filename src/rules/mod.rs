@@ -4,6 +4,7 @@
 //! find the events it may be, and [`joins`] continue the attempts that wait for them. The two meet
 //! only in a match ([`joins::Match`]), so that they can run in different places.
 
+pub mod findings;
 pub mod guards;
 pub mod joins;
 pub mod listing;
