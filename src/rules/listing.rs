@@ -305,7 +305,8 @@ mod tests {
     fn check_sums_up() {
         let (folder, paths) = folder();
         let found = check(&paths, Mode::Standard, false);
-        assert_eq!(found.text, "1 file, 2 properties, 0 errors, 0 warnings\n");
+        let counts = "\n1 file, 2 properties, 0 errors, 1 warning\n";
+        assert!(found.text.ends_with(counts), "{}", found.text);
         assert_eq!(found.status, 0);
         std::fs::write(folder.path().join("b.xml"), "<beginning>").unwrap();
         let found = check(&paths, Mode::Standard, false);

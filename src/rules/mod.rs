@@ -23,6 +23,7 @@ mod candidates;
 mod delay;
 mod embedded;
 mod index;
+mod lint;
 pub mod steps;
 mod tree;
 mod waiting;
