@@ -214,6 +214,7 @@ fn every_command_has_help() {
         "read",
         "rules",
         "rules check",
+        "rules explain",
         "rules list",
         "rules show",
         "protocols",
@@ -231,8 +232,9 @@ fn every_command_has_help() {
         let widest = help.out.lines().map(|line| line.chars().count()).max();
         assert!(widest < Some(120), "{help:#?}");
     }
-    for command in ["run", "read", "extract"] {
-        place.run(&[command, "--help"]).done().prints("Examples:");
+    for command in ["run", "read", "rules check", "rules explain", "extract"] {
+        let words: Vec<&str> = command.split(' ').chain(["--help"]).collect();
+        place.run(&words).done().prints("Examples:");
     }
     place.run(&["--version"]).done().prints("wirelynx 0.");
 }

@@ -3,6 +3,7 @@
 use super::Failure;
 use crate::expr::Mode;
 use crate::rules::listing::{self, Listing};
+use crate::rules::load;
 use std::io::Write;
 
 /// Rule files and folders to look at when none are named.
@@ -12,6 +13,13 @@ const DEFAULT_PATH: &str = "rules";
 const CHECK_EXAMPLES: &str = "Examples:
   wirelynx rules check rules/
   wirelynx rules check own/1.ssh.xml --format json | jq '.findings[].message'";
+
+/// Shown under `rules explain --help`.
+const EXPLAIN_EXAMPLES: &str = "Examples:
+  wirelynx rules explain 1021
+  wirelynx rules explain 1 own/ --svg 1.svg
+
+What a packet must show before an event is looked at depends on the other rules that are loaded.";
 
 /// Flags and arguments.
 #[derive(Debug, clap::Args)]
@@ -43,6 +51,9 @@ enum Command {
         #[arg(long, value_parser = ["mmt"])]
         compat: Option<String>,
     },
+    /// Explain how one rule runs: automaton, guards, keys, place, memory
+    #[command(after_help = EXPLAIN_EXAMPLES)]
+    Explain(Explain),
     /// Show one rule: operators, delays, events, attributes
     Show {
         /// Its id
@@ -56,13 +67,28 @@ enum Command {
     },
 }
 
+/// Flags and arguments of `rules explain`.
+#[derive(Debug, clap::Args)]
+struct Explain {
+    /// Its id
+    id: u16,
+    /// Rule files, or folders of them [default: rules]
+    paths: Vec<String>,
+    /// Draw the automaton into this file; - for standard output, instead of the text
+    #[arg(long, value_name = "FILE")]
+    svg: Option<String>,
+    /// Read them as the published engine does
+    #[arg(long, value_parser = ["mmt"])]
+    compat: Option<String>,
+}
+
 #[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
 enum Format {
     Text,
     Json,
 }
 
-/// Check, list or show.
+/// Check, list, show or explain.
 ///
 /// # Errors
 /// A rule file has an error, a rule is unknown, or standard output is gone.
@@ -78,11 +104,31 @@ pub fn execute(options: &Options) -> Result<(), Failure> {
             Format::Json => listing::check_json(paths, mode(compat)),
         },
         Command::List { paths, compat } => listing::list(&or_default(paths), mode(compat), colour),
+        Command::Explain(options) => explain(options, colour)?,
         Command::Show { id, paths, compat } => {
             listing::show(*id, &or_default(paths), mode(compat), colour)
         }
     };
     print(&listing)
+}
+
+fn explain(options: &Explain, colour: bool) -> Result<Listing, Failure> {
+    let Explain { id, svg, .. } = options;
+    let paths = or_default(&options.paths);
+    let most = crate::config::Limits::default().instances_per_rule;
+    let (mut listing, drawing) = listing::explain(*id, &paths, mode(&options.compat), most, colour);
+    match (svg.as_deref(), drawing) {
+        (Some("-"), Some(drawing)) => listing.text = drawing,
+        (Some(file), Some(drawing)) => {
+            let rules = load::collect(&paths).into_iter();
+            let rules: Vec<String> = rules.map(|rule| rule.display().to_string()).collect();
+            super::spare(&rules, file)?;
+            let written = std::fs::write(file, drawing);
+            written.map_err(|error| Failure::Running(format!("{file}: {error}")))?;
+        }
+        _ => {}
+    }
+    Ok(listing)
 }
 
 fn print(listing: &Listing) -> Result<(), Failure> {

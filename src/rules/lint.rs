@@ -4,8 +4,8 @@
 //! Only what is certain is told: a warning that is wrong once is not read the next time.
 
 use super::delay;
-use super::machine::{INIT, Machine};
-use super::program::{Attributes, Program};
+use super::machine::{Edge, INIT, Machine};
+use super::program::{Attributes, Event, Program};
 use super::property::{self, Node, OperatorNode, Property};
 use crate::diagnostic::Problem;
 use crate::dissect::Protocol;
@@ -358,19 +358,54 @@ pub(super) fn untied(property: &Property, mode: Mode) -> Vec<u8> {
     let Ok(program) = program else {
         return Vec::new();
     };
-    let waits = |state: u8| {
-        let is_pending = state != INIT && !Machine::is_final(state);
-        is_pending && !program.machine.state(state).window.immediate
+    if program.single.is_some() {
+        return Vec::new();
+    }
+    let before = perhaps_bound(&program.machine);
+    let is_untied = |edge: &&Edge| {
+        let state = edge.from;
+        let waits = state != INIT && !Machine::is_final(state);
+        let is_immediate = program.machine.state(state).window.immediate;
+        let event = program.event(edge.event);
+        let has_keys = event.is_some_and(|event| !event.keys.is_empty());
+        // Of two that may come in either order, the one that is compared with the other ties both:
+        // it holds for nothing when it is the first.
+        let bound = before.get(usize::from(state)).copied().unwrap_or(0);
+        let ties = |event: &Event| {
+            let mut keys = event.keys.iter();
+            keys.any(|key| key.earlier.place.event == edge.event)
+        };
+        let mut others = (1_u8..).zip(&program.events);
+        let is_tied = others.any(|(number, event)| bound & 1 << number != 0 && ties(event));
+        waits && !is_immediate && !has_keys && !is_tied
     };
-    let edges = program.machine.edges.iter();
-    let awaited: BTreeSet<u8> = edges
-        .filter(|edge| waits(edge.from))
-        .map(|edge| edge.event)
-        .collect();
-    let is_untied = |number: &u8| program.event(*number).is_some_and(|e| e.keys.is_empty());
-    match program.single {
-        Some(_) => Vec::new(),
-        None => awaited.into_iter().filter(is_untied).collect(),
+    let edges = program.machine.edges.iter().filter(is_untied);
+    let found: BTreeSet<u8> = edges.map(|edge| edge.event).collect();
+    found.into_iter().collect()
+}
+
+/// For each state, the events that some way to it binds: bit N for event N.
+fn perhaps_bound(machine: &Machine) -> Vec<u64> {
+    let mut bound = vec![0_u64; machine.states.len()];
+    let time_outs = (0..).zip(&machine.states).skip(4);
+    let time_outs = time_outs.map(|(from, state)| (from, state.timeout, 0));
+    let edges = machine.edges.iter();
+    let edges = edges.map(|edge| (edge.from, edge.to, 1 << edge.event));
+    let ways: Vec<(u8, u8, u64)> = edges.chain(time_outs).collect();
+    // A way more can only add events, so this ends.
+    loop {
+        let mut changed = false;
+        for (from, to, event) in &ways {
+            let before = bound.get(usize::from(*from)).copied().unwrap_or(0);
+            if let Some(events) = bound.get_mut(usize::from(*to)) {
+                let all = *events | before | event;
+                changed |= all != *events;
+                *events = all;
+            }
+        }
+        if !changed {
+            return bound;
+        }
     }
 }
 

@@ -3,7 +3,7 @@
 use super::delay;
 use super::load::{self, Loaded};
 use super::property::{Node, OperatorNode, Property, Window};
-use super::{RuleSet, findings as report};
+use super::{RuleSet, explain, findings as report};
 use crate::diagnostic::{Diagnostic, Severity};
 use crate::dissect::attribute::AttributeId;
 use crate::expr::{self, Expr, Mode, Operator};
@@ -120,35 +120,79 @@ pub fn list(paths: &[String], mode: Mode, colour: bool) -> Listing {
 pub fn show(id: u16, paths: &[String], mode: Mode, colour: bool) -> Listing {
     let loaded = load::read(paths, mode);
     let Some(property) = loaded.properties.iter().find(|p| p.id == id) else {
-        let known: Vec<String> = loaded.properties.iter().map(|p| p.id.to_string()).collect();
-        let mut findings = findings(&loaded, colour);
-        let known = match known.is_empty() {
-            true => "no property was loaded".to_owned(),
-            false => format!("there are {}", known.join(", ")),
-        };
-        let _ = writeln!(findings, "no property {id}; {known}");
-        return Listing {
-            text: String::new(),
-            findings,
-            status: WRONG_RULE,
-        };
+        return unknown(id, &loaded, colour);
     };
-    let of_file = |d: &&Diagnostic| d.file == property.file;
-    let findings = loaded.diagnostics.iter().filter(of_file);
     Listing {
         text: describe(property),
-        findings: findings.map(|d| d.render(colour) + "\n").collect(),
+        findings: findings_of(property, &loaded, colour),
         status: 0,
     }
 }
 
-/// A property as its author should check it.
-pub fn describe(property: &Property) -> String {
+/// `rules explain ID`: how the engine runs one property, as text and as a drawing.
+pub fn explain(
+    id: u16,
+    paths: &[String],
+    mode: Mode,
+    instances_max: usize,
+    colour: bool,
+) -> (Listing, Option<String>) {
+    let loaded = load::read(paths, mode);
+    let Some(property) = loaded.properties.iter().find(|p| p.id == id) else {
+        return (unknown(id, &loaded, colour), None);
+    };
+    let (rules, failed) = RuleSet::new(loaded.properties.clone(), mode);
+    let mut findings = findings_of(property, &loaded, colour);
+    let place = rules.programs.iter().position(|p| p.property.id == id);
+    let text = place.and_then(|place| explain::text(&rules, place, instances_max));
+    if let Some((_, error)) = failed.iter().find(|(failed, _)| *failed == id) {
+        let _ = writeln!(findings, "property {id} cannot run: {error}");
+    }
+    let listing = Listing {
+        status: if text.is_some() { 0 } else { WRONG_RULE },
+        text: text.unwrap_or_default(),
+        findings,
+    };
+    (
+        listing,
+        place.and_then(|place| explain::drawing(&rules, place)),
+    )
+}
+
+fn unknown(id: u16, loaded: &Loaded, colour: bool) -> Listing {
+    let known: Vec<String> = loaded.properties.iter().map(|p| p.id.to_string()).collect();
+    let mut findings = findings(loaded, colour);
+    let known = match known.is_empty() {
+        true => "no property was loaded".to_owned(),
+        false => format!("there are {}", known.join(", ")),
+    };
+    let _ = writeln!(findings, "no property {id}; {known}");
+    Listing {
+        text: String::new(),
+        findings,
+        status: WRONG_RULE,
+    }
+}
+
+fn findings_of(property: &Property, loaded: &Loaded, colour: bool) -> String {
+    let of_file = |d: &&Diagnostic| d.file == property.file;
+    let findings = loaded.diagnostics.iter().filter(of_file);
+    findings.map(|d| d.render(colour) + "\n").collect()
+}
+
+/// What a property is, and where it stands.
+pub(super) fn heading(property: &Property) -> String {
     let mut out = String::new();
     let (id, kind) = (property.id, property.kind.name());
     let _ = writeln!(out, "property {id}, {kind}");
     let _ = writeln!(out, "  {}", one_line(&property.description));
     let _ = writeln!(out, "  {}, line {}", property.file, property.line);
+    out
+}
+
+/// A property as its author should check it.
+pub fn describe(property: &Property) -> String {
+    let mut out = heading(property);
     if let Some(name) = &property.if_satisfied {
         let _ = writeln!(out, "  if_satisfied {} (not run)", one_line(name));
     }
@@ -194,7 +238,7 @@ fn counted_properties(number: usize) -> String {
 }
 
 /// Line ends and runs of blanks become one blank; what would steer a terminal is replaced.
-fn one_line(text: &str) -> String {
+pub(super) fn one_line(text: &str) -> String {
     let words: Vec<&str> = text.split_whitespace().collect();
     let show = |c: char| if c.is_control() { '\u{fffd}' } else { c };
     words.join(" ").chars().map(show).collect()
@@ -222,17 +266,23 @@ fn draw(out: &mut String, property: &Property, node: &Node, first: &str, rest: &
     }
 }
 
-fn show_window(window: Window) -> String {
+pub(super) fn show_window(window: Window) -> String {
     if window.immediate {
         return "in the same packet".to_owned();
     }
-    let (min, max) = (delay::show(window.min_us), delay::show(window.max_us));
-    let mut text = format!("after {min} to {max}");
-    if window.counter_min != 0 || window.counter_max != 0 {
-        let (min, max) = (window.counter_min, window.counter_max);
-        let _ = write!(text, ", {min} to {max} packets later");
+    let (min, max) = (window.counter_min, window.counter_max);
+    let packets = match (min, max) {
+        (0, 0) => None,
+        (_, 0) => Some(format!("at least {min} packets")),
+        _ => Some(format!("{min} to {max} packets")),
+    };
+    let times = (delay::show(window.min_us), delay::show(window.max_us));
+    let times = format!("after {} to {}", times.0, times.1);
+    match packets {
+        None => times,
+        Some(packets) if (window.min_us, window.max_us) == (0, 0) => format!("after {packets}"),
+        Some(packets) => format!("{times} and {packets}"),
     }
-    text
 }
 
 /// Attributes that a property uses, by protocol and attribute number.

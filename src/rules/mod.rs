@@ -4,6 +4,7 @@
 //! find the events it may be, and [`joins`] continue the attempts that wait for them. The two meet
 //! only in a match ([`joins::Match`]), so that they can run in different places.
 
+pub mod explain;
 pub mod findings;
 pub mod guards;
 pub mod joins;
@@ -22,9 +23,11 @@ pub mod access;
 mod candidates;
 mod delay;
 mod embedded;
+mod graph;
 mod index;
 mod lint;
 pub mod steps;
+mod svg;
 mod tree;
 mod waiting;
 mod xml;
