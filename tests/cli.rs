@@ -216,6 +216,7 @@ fn every_command_has_help() {
         "rules check",
         "rules explain",
         "rules list",
+        "rules profile",
         "rules show",
         "protocols",
         "extract",
@@ -232,7 +233,8 @@ fn every_command_has_help() {
         let widest = help.out.lines().map(|line| line.chars().count()).max();
         assert!(widest < Some(120), "{help:#?}");
     }
-    for command in ["run", "read", "rules check", "rules explain", "extract"] {
+    let rules = ["rules check", "rules explain", "rules profile"];
+    for command in ["run", "read", "extract"].into_iter().chain(rules) {
         let words: Vec<&str> = command.split(' ').chain(["--help"]).collect();
         place.run(&words).done().prints("Examples:");
     }

@@ -196,3 +196,55 @@ fn a_drawing_is_not_written_over_a_rule() {
     assert_eq!(status, Some(2));
     assert!(errors.contains("no property 9; there are 1021"), "{errors}");
 }
+
+/// Counts are those of a run; times are only sorted, and shares of one whole.
+#[test]
+fn a_profile_counts_what_rules_do() {
+    let folder = tempfile::tempdir().unwrap();
+    let capture = folder.path().join("demo.pcap").display().to_string();
+    let scenario = "bench/scenarios/demo.scenario";
+    let generated = Command::new(env!("CARGO_BIN_EXE_wirelynx-traffic"))
+        .args(["generate", scenario, "--seed", "1", "-o", &capture])
+        .current_dir(root())
+        .output()
+        .unwrap();
+    assert!(generated.status.success());
+    let profile = ["rules", "profile", &capture, "--rules", "rules"];
+    let (status, json, errors) = run(&[&profile[..], &["--format", "json"]].concat());
+    assert_eq!((status, errors.as_str()), (Some(0), ""));
+    let json: serde_json::Value = serde_json::from_str(&json).unwrap();
+    assert_eq!(json["is_part"], false);
+    let rules = json["rules"].as_array().unwrap();
+    let (_, alerts, _) = run(&["read", &capture, "--rules", "rules"]);
+    let mut times = Vec::new();
+    let mut shares = 0.0;
+    for rule in rules {
+        let count = |name: &str| rule[name].as_u64().unwrap();
+        let id = count("rule_id");
+        let reported = format!("\"rule_id\":{id},");
+        let reported = alerts
+            .lines()
+            .filter(|line| line.contains(&reported))
+            .count();
+        assert_eq!(count("alerts"), u64::try_from(reported).unwrap(), "{rule}");
+        assert!(reported > 0 && count("steps") >= count("matches"), "{rule}");
+        assert!(count("matches") >= count("alerts"), "{rule}");
+        assert!(count("peak") <= count("created"), "{rule}");
+        assert_eq!(count("evicted"), 0);
+        times.push(rule["nanos_per_packet"].as_f64().unwrap());
+        shares += rule["share"].as_f64().unwrap();
+    }
+    assert!(times.is_sorted_by(|one, next| one >= next), "{times:?}");
+    assert!(shares == 0.0 || (shares - 1.0).abs() < 0.02, "{shares}");
+
+    let (status, table, _) = run(&[&profile[..], &["--packets", "10"]].concat());
+    assert_eq!(status, Some(0));
+    assert_eq!(table.lines().count(), rules.len() + 2);
+    assert!(
+        table.ends_with("10 packets, the first ones; --packets reads more\n"),
+        "{table}"
+    );
+    let (status, _, errors) = run(&["rules", "profile", &capture, "--rules", "nowhere"]);
+    assert_eq!(status, Some(2));
+    assert!(errors.contains("rules: nowhere: No such"), "{errors}");
+}

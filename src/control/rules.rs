@@ -1,4 +1,6 @@
-//! `wirelynx rules`: what rule files say, and what is wrong with them.
+//! `wirelynx rules`: what rule files say, what is wrong with them, how they run and what they cost.
+
+mod profile;
 
 use super::Failure;
 use crate::expr::Mode;
@@ -54,6 +56,9 @@ enum Command {
     /// Explain how one rule runs: automaton, guards, keys, place, memory
     #[command(after_help = EXPLAIN_EXAMPLES)]
     Explain(Explain),
+    /// What each rule does and costs on a capture, the most costly first
+    #[command(after_help = profile::EXAMPLES)]
+    Profile(profile::Options),
     /// Show one rule: operators, delays, events, attributes
     Show {
         /// Its id
@@ -88,7 +93,7 @@ enum Format {
     Json,
 }
 
-/// Check, list, show or explain.
+/// Check, list, show, explain or profile.
 ///
 /// # Errors
 /// A rule file has an error, a rule is unknown, or standard output is gone.
@@ -105,6 +110,10 @@ pub fn execute(options: &Options) -> Result<(), Failure> {
         },
         Command::List { paths, compat } => listing::list(&or_default(paths), mode(compat), colour),
         Command::Explain(options) => explain(options, colour)?,
+        Command::Profile(options) => Listing {
+            text: profile::execute(options)?,
+            ..Listing::default()
+        },
         Command::Show { id, paths, compat } => {
             listing::show(*id, &or_default(paths), mode(compat), colour)
         }

@@ -82,7 +82,7 @@ pub struct Limits {
 /// Instances of all rules.
 #[derive(Debug)]
 pub struct Joins {
-    stores: Vec<Store>,
+    pub(super) stores: Vec<Store>,
     wheel: Wheel,
     sequence: u64,
     live: usize,

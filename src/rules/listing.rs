@@ -238,7 +238,7 @@ fn counted_properties(number: usize) -> String {
 }
 
 /// Line ends and runs of blanks become one blank; what would steer a terminal is replaced.
-pub(super) fn one_line(text: &str) -> String {
+pub fn one_line(text: &str) -> String {
     let words: Vec<&str> = text.split_whitespace().collect();
     let show = |c: char| if c.is_control() { '\u{fffd}' } else { c };
     words.join(" ").chars().map(show).collect()

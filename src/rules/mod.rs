@@ -96,6 +96,19 @@ pub struct Engine {
     keys: Vec<(u64, u64)>,
     /// Looks at packets so far.
     looks: u64,
+    /// Steps taken so far, by rule.
+    steps: Vec<u64>,
+}
+
+/// What one rule did, beside what the joins count: for profiles.
+#[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
+pub struct RuleCounts {
+    /// Steps taken: packets that one of its events was looked at for.
+    pub steps: u64,
+    /// Instances created.
+    pub created: u64,
+    /// Most instances at one time.
+    pub peak: u64,
 }
 
 impl Engine {
@@ -114,7 +127,19 @@ impl Engine {
             chosen: rules.steps.none(),
             keys: vec![(0, 0); rules.key_lists],
             looks: 0,
+            steps: vec![0; rules.programs.len()],
         }
+    }
+
+    /// What each rule did, in load order.
+    pub fn rule_counts(&self) -> Vec<RuleCounts> {
+        let rules = self.steps.iter().zip(&self.joins.stores);
+        let counts = rules.map(|(steps, store)| RuleCounts {
+            steps: *steps,
+            created: store.created,
+            peak: u64::try_from(store.peak()).unwrap_or(u64::MAX),
+        });
+        counts.collect()
     }
 
     /// What the joins counted.
@@ -185,6 +210,9 @@ impl Engine {
             let Some(program) = rules.programs.get(at(step.rule)) else {
                 continue;
             };
+            if let Some(count) = self.steps.get_mut(at(step.rule)) {
+                *count += 1;
+            }
             let reported = match step.what {
                 What::Event(number) => self.event(step.rule, program, number, &mut message, emit),
                 What::Rule => self.single(step.rule, program, &mut message, emit),
