@@ -352,8 +352,18 @@ fn least(node: &Node) -> i64 {
     }
 }
 
-/// Events that an attempt waits for, and that no equality ties to the events before them.
-pub(super) fn untied(property: &Property, mode: Mode) -> Vec<u8> {
+/// What there is to say of an event for the place it has in its rule.
+pub(super) enum Order {
+    /// An attempt waits for it, and no equality ties it to the events before it.
+    Untied,
+    /// It is compared with this event, which can never have come before it.
+    Later(u8),
+    /// It is compared with this event, which need not have come before it.
+    PerhapsLater(u8),
+}
+
+/// Events whose place in the rule does not go with their conditions.
+pub(super) fn order(property: &Property, mode: Mode) -> Vec<(u8, Order)> {
     let program = Program::new(property.clone(), mode, &mut Attributes::default());
     let Ok(program) = program else {
         return Vec::new();
@@ -362,6 +372,49 @@ pub(super) fn untied(property: &Property, mode: Mode) -> Vec<u8> {
         return Vec::new();
     }
     let before = perhaps_bound(&program.machine);
+    let mut found: Vec<(u8, Order)> = untied(&program, &before)
+        .into_iter()
+        .map(|event| (event, Order::Untied))
+        .collect();
+    for (number, event) in (1_u8..).zip(&property.events) {
+        let mut others = BTreeSet::new();
+        event.expression.each_attribute(&mut |_, other| {
+            others.extend(other.filter(|other| *other != number));
+        });
+        // Where one packet decides, the other order is tried on it too.
+        let is_timed = |edge: &&(usize, Edge)| {
+            Machine::is_final(edge.1.to) || !program.machine.state(edge.1.to).window.immediate
+        };
+        let bound = |edge: &(usize, Edge)| {
+            let state = usize::from(edge.1.from);
+            before.get(state).copied().unwrap_or(0)
+        };
+        let edges = program.edges_of(number).iter();
+        let edges: Vec<u64> = edges.filter(is_timed).map(bound).collect();
+        for other in others {
+            let missing = edges.iter().filter(|bound| **bound & 1 << other == 0);
+            match missing.count() {
+                0 => {}
+                all if all == edges.len() => found.push((number, Order::Later(other))),
+                _ => found.push((number, Order::PerhapsLater(other))),
+            }
+        }
+    }
+    found
+}
+
+/// Where an expression first refers to an event.
+pub(super) fn reference(expr: &Expr, event: u8) -> Option<Span> {
+    match &expr.node {
+        expr::Node::Attribute(_, Some(number)) if *number == event => Some(expr.span.clone()),
+        expr::Node::Call(_, parts) | expr::Node::Chain(_, parts) => {
+            parts.iter().find_map(|part| reference(part, event))
+        }
+        _ => None,
+    }
+}
+
+fn untied(program: &Program, before: &[u64]) -> Vec<u8> {
     let is_untied = |edge: &&Edge| {
         let state = edge.from;
         let waits = state != INIT && !Machine::is_final(state);

@@ -146,24 +146,45 @@ impl Reader<'_> {
             line: self.source.line(element.span.start),
         };
         if self.errors() == errors {
-            self.untied(&property, &numbered);
+            self.order(&property, &numbered);
         }
         properties.push(property);
     }
 
-    /// Events that any attempt of the rule may take, whomever it is about.
-    fn untied(&mut self, property: &Property, events: &[Numbered<'_, '_>]) {
-        for number in lint::untied(property, self.mode) {
+    /// Events whose place in the rule does not go with their conditions.
+    fn order(&mut self, property: &Property, events: &[Numbered<'_, '_>]) {
+        for (number, found) in lint::order(property, self.mode) {
             let event = events.iter().find(|event| event.number == number);
             let condition = event.and_then(|e| attribute(e.element, "boolean_expression"));
             let Some(condition) = condition else {
                 continue;
             };
-            let message = format!("no equality ties event {number} to the events before it");
-            let help = "all attempts of the rule wait in one list, whomever they are about; \
-                        compare it with an earlier event, as in (ip.src == ip.src.1)";
-            let problem = Problem::warning(place(condition), message);
-            self.problems.push(problem.help(help));
+            let written = property.events.get(usize::from(number).saturating_sub(1));
+            let refers = |other| {
+                let span = written.and_then(|event| lint::reference(&event.expression, other));
+                span.map_or_else(|| place(condition), |span| condition.value.place(&span))
+            };
+            let (place, message, help) = match found {
+                lint::Order::Untied => (
+                    place(condition),
+                    format!("no equality ties event {number} to the events before it"),
+                    "all attempts of the rule wait in one list, whomever they are about; \
+                     compare it with an earlier event, as in (ip.src == ip.src.1)",
+                ),
+                lint::Order::Later(other) => (
+                    refers(other),
+                    format!("event {other} never comes before event {number}"),
+                    "so its values are absent here; compare the later event with the earlier one",
+                ),
+                lint::Order::PerhapsLater(other) => (
+                    refers(other),
+                    format!("event {number} may come before event {other}"),
+                    "values of an event that has not come are absent: in that order this \
+                     compares with nothing",
+                ),
+            };
+            self.problems
+                .push(Problem::warning(place, message).help(help));
         }
     }
 
