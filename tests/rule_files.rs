@@ -241,7 +241,19 @@ fn hostile_files_take_little_time() {
     };
     let event = "<event boolean_expression=\"(xyzzy.a==1)&amp;&amp;(ip.abcdef==2)\"/>";
     let property = format!("<property property_id=\"x\" value=\"THEN\">{event}{event}</property>");
+    let long = |piece: &str| {
+        let all = piece.repeat((60 << 10) / piece.len());
+        format!("<event boolean_expression=\"({all}(ip.src == ip.src.1))\"/>")
+    };
+    let many = |event: String| {
+        let property = format!("<property property_id='1'>{event}</property>");
+        fill("<beginning>", &property, "</beginning>")
+    };
     let files = [
+        many(long("(udp.len != 5) &amp;&amp; ")),
+        many(long("(udp.len != udp.len.1) &amp;&amp; ")),
+        many(long("(udp.len == 5) || ")),
+        many(long("(udp.len == 5) || (tcp.fin == 1) || ")),
         fill("", "<", ""),
         fill("", "<a", ""),
         fill("<a ", "b='' ", "/>"),

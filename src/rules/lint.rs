@@ -30,15 +30,22 @@ pub(super) fn condition(expr: &Expr, text: &str, mode: Mode) -> Vec<Problem> {
 /// A value: an attribute of the packet, or of an earlier event.
 type Term = ((u16, u16), Option<u8>);
 
-/// What conditions say of one value so far.
+/// What conditions say of one value so far, each with its place. Of many alike the tightest is
+/// enough, so that a long condition takes no longer than it is long.
 #[derive(Default)]
 struct Known {
-    /// Least and greatest number, each condition by itself.
-    ranges: Vec<(u64, u64, Span)>,
+    /// The greatest of the least numbers.
+    least: Option<(u64, Span)>,
+    /// The least of the greatest numbers.
+    most: Option<(u64, Span)>,
+    /// The number it is.
+    number: Option<(u64, Span)>,
     /// Numbers it is not.
-    excluded: Vec<(u64, Span)>,
-    /// Texts it is, or is not.
-    texts: Vec<(Box<[u8]>, bool, Span)>,
+    excluded: BTreeMap<u64, Span>,
+    /// The text it is.
+    text: Option<(Box<[u8]>, Span)>,
+    /// Texts it is not.
+    others: BTreeMap<Box<[u8]>, Span>,
 }
 
 struct Lint<'t> {
@@ -139,7 +146,10 @@ impl Lint<'_> {
         let before = orders.entry(pair).or_default();
         let conflict = before.iter().find(|(known, _)| known & outcomes == 0);
         let conflict = conflict.map(|(_, span)| span.clone());
-        before.push((outcomes, span.clone()));
+        // There are six ways to compare; the same one again is nothing new.
+        if !before.iter().any(|(known, _)| *known == outcomes) {
+            before.push((outcomes, span.clone()));
+        }
         if let Some(other) = conflict {
             self.conflict(span, &other);
         }
@@ -158,7 +168,7 @@ impl Lint<'_> {
         for operand in operands {
             self.level(operand);
         }
-        let needs: Vec<BTreeSet<Protocol>> = operands.iter().map(|o| self.needs(o)).collect();
+        let needs: BTreeSet<BTreeSet<Protocol>> = operands.iter().map(|o| self.needs(o)).collect();
         let differ = |one: &BTreeSet<Protocol>, other: &BTreeSet<Protocol>| {
             !one.is_subset(other) && !other.is_subset(one)
         };
@@ -219,10 +229,9 @@ impl Known {
         let (low, high) = match operator {
             Operator::Equal => (number, number),
             Operator::NotEqual => {
-                self.excluded.push((number, span.clone()));
-                let mut ranges = self.ranges.iter();
-                let only = ranges.find(|(low, high, _)| (*low, *high) == (number, number));
-                return only.map(|(_, _, span)| span.clone());
+                self.excluded.insert(number, span.clone());
+                let same = self.number.as_ref().filter(|(known, _)| *known == number);
+                return same.map(|(_, span)| span.clone());
             }
             // What no number meets is told by the checker.
             Operator::Greater => (number.checked_add(1)?, u64::MAX),
@@ -231,36 +240,42 @@ impl Known {
             Operator::LessEqual => (0, number),
             _ => return None,
         };
-        let mut ranges = self.ranges.iter();
-        let apart = ranges.find(|(least, most, _)| *least > high || *most < low);
-        let mut excluded = self.excluded.iter();
-        let apart = apart.map(|(_, _, span)| span.clone()).or_else(|| {
-            let is_it = |(other, _): &&(u64, Span)| low == high && *other == low;
-            excluded.find(is_it).map(|(_, span)| span.clone())
-        });
-        self.ranges.push((low, high, span.clone()));
+        let above = self.least.as_ref().filter(|(least, _)| *least > high);
+        let below = self.most.as_ref().filter(|(most, _)| *most < low);
+        let excluded = self.excluded.get(&low).filter(|_| low == high);
+        let apart = above.or(below).map(|(_, span)| span).or(excluded).cloned();
+        if self.least.as_ref().is_none_or(|(least, _)| low > *least) {
+            self.least = Some((low, span.clone()));
+        }
+        if self.most.as_ref().is_none_or(|(most, _)| high < *most) {
+            self.most = Some((high, span.clone()));
+        }
+        if low == high {
+            self.number = Some((low, span.clone()));
+        }
         apart
     }
 
     /// The same with a text.
     fn text(&mut self, operator: Operator, text: &[u8], span: &Span) -> Option<Span> {
-        let is_it = match operator {
-            Operator::Equal => true,
-            Operator::NotEqual => false,
-            _ => return None,
-        };
-        let mut known = self.texts.iter();
-        let conflict = known.find(|(other, was_it, _)| {
-            let same = **other == *text;
-            if same {
-                is_it != *was_it
-            } else {
-                is_it && *was_it
+        let known = self.text.as_ref();
+        match operator {
+            Operator::Equal => {
+                let other = known.filter(|(other, _)| **other != *text);
+                let other = other
+                    .map(|(_, span)| span)
+                    .or_else(|| self.others.get(text));
+                let conflict = other.cloned();
+                self.text = Some((text.into(), span.clone()));
+                conflict
             }
-        });
-        let conflict = conflict.map(|(_, _, span)| span.clone());
-        self.texts.push((text.into(), is_it, span.clone()));
-        conflict
+            Operator::NotEqual => {
+                self.others.insert(text.into(), span.clone());
+                let same = known.filter(|(other, _)| **other == *text);
+                same.map(|(_, span)| span.clone())
+            }
+            _ => None,
+        }
     }
 }
 

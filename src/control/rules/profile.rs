@@ -41,7 +41,7 @@ pub(super) struct Options {
     #[arg(long, value_name = "PATH", required = true)]
     rules: Vec<String>,
     /// Packets to look at, from the first on; they are held in memory
-    #[arg(long, value_name = "N", default_value_t = 500_000)]
+    #[arg(long, value_name = "N", default_value_t = 200_000)]
     packets: usize,
     /// table or json
     #[arg(long, default_value = "table")]
