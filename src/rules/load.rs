@@ -101,7 +101,7 @@ impl Loader {
     /// Read these files, and all `*.xml` of these folders.
     pub fn read(&mut self, paths: &[String]) -> Loaded {
         let mut loaded = Loaded::default();
-        let mut seen: HashMap<u16, String> = HashMap::new();
+        let mut seen: HashMap<u32, String> = HashMap::new();
         for path in collect(paths) {
             loaded.files += 1;
             let result = self.read_file(&path);

@@ -55,7 +55,7 @@ pub struct RuleSet {
 
 impl RuleSet {
     /// Compile properties in load order; those that cannot run come back with the reason.
-    pub fn new(properties: Vec<Property>, mode: Mode) -> (Self, Vec<(u16, program::Error)>) {
+    pub fn new(properties: Vec<Property>, mode: Mode) -> (Self, Vec<(u32, program::Error)>) {
         let mut attributes = Attributes::default();
         let mut programs = Vec::new();
         let mut failed = Vec::new();
