@@ -371,10 +371,7 @@ fn rare(random: &mut Random) -> String {
             random.below(1_000) + 400,
             random.below(100) + 150
         ),
-        _ => format!(
-            "((ip.proto_ttl == {}) && (tcp.flags == 41))",
-            random.below(256)
-        ),
+        _ => format!("((ip.identification == {port}) && (tcp.flags == 41))"),
     }
 }
 
