@@ -61,7 +61,8 @@ fn seconds(us: i128) -> String {
     format!("{}.{:06}", us / 1_000_000, us % 1_000_000)
 }
 
-fn shown(id: AttributeId, datum: &Datum) -> String {
+/// A value as the text format prints it.
+pub(crate) fn shown(id: AttributeId, datum: &Datum) -> String {
     match (id.kind(), datum) {
         (Type::Timeval, Datum::Number(us)) => seconds(*us),
         (_, Datum::Number(number)) => number.to_string(),

@@ -6,10 +6,11 @@ use crate::known;
 use crate::rule::Rule;
 use crate::semantics::Oracle;
 use crate::traffic::Owned;
+use std::collections::BTreeSet;
 use std::fmt::Write as _;
 use std::sync::Arc;
 use wirelynx::capture::Burst;
-use wirelynx::dissect::attribute::View;
+use wirelynx::dissect::attribute::{AttributeId, View};
 use wirelynx::expr::Mode;
 use wirelynx::expr::functions::lists::Lists;
 use wirelynx::output::Event;
@@ -26,9 +27,12 @@ pub(crate) const LIMITS: Limits = Limits {
     total: 1_000_000,
 };
 
-/// What both say of one rule. None: the oracle gave the rule up.
+/// What both say of one rule.
 pub(crate) struct Outcome {
     pub(crate) engine: Vec<Alert>,
+    /// Instances that the engine gave up for want of room.
+    pub(crate) evicted: u64,
+    /// None: the oracle gave the rule up.
     pub(crate) oracle: Option<Vec<Alert>>,
 }
 
@@ -47,17 +51,15 @@ fn comparable(alerts: &[Alert]) -> Vec<Alert> {
     alerts
 }
 
-/// The properties of a rule file; its mistakes when it has some.
-pub(crate) fn read(xml: &str) -> Result<Vec<Property>, String> {
+/// The properties of a rule file, which has no mistakes.
+fn read(xml: &str) -> Vec<Property> {
     let text = format!("<beginning>{xml}</beginning>");
     let lists = Lists::new(Vec::new());
     let read = read_bytes("rules", text.as_bytes(), Mode::Standard, &lists);
     let errors = read.diagnostics.iter().filter(|d| d.is_error());
     let errors: Vec<String> = errors.map(|d| d.render(false)).collect();
-    match errors.is_empty() {
-        true => Ok(read.properties),
-        false => Err(errors.join("\n")),
-    }
+    assert!(errors.is_empty(), "{}\n{xml}", errors.join("\n"));
+    read.properties
 }
 
 struct Both<'p> {
@@ -91,18 +93,19 @@ impl Sink for Both<'_> {
 
 /// Run these rules on these packets; one outcome a rule.
 pub(crate) fn run(rules: &[Rule], packets: &[Owned]) -> Vec<Outcome> {
-    let xml: String = (1..).zip(rules).map(|(id, rule)| rule.xml(id)).collect();
-    let properties = read(&xml).unwrap_or_else(|errors| panic!("{errors}\n{xml}"));
-    run_properties(&properties, packets, LIMITS)
+    run_within(rules, packets, LIMITS)
 }
 
-/// The same for rules as read, within these bounds.
-pub(crate) fn run_properties(
-    properties: &[Property],
-    packets: &[Owned],
-    limits: Limits,
-) -> Vec<Outcome> {
-    let (rules, failed) = RuleSet::new(properties.to_vec(), Mode::Standard);
+/// The same within these bounds.
+pub(crate) fn run_within(rules: &[Rule], packets: &[Owned], limits: Limits) -> Vec<Outcome> {
+    let xml: String = (1..).zip(rules).map(|(id, rule)| rule.xml(id)).collect();
+    run_xml(&xml, packets, limits)
+}
+
+/// The same for rules as written.
+pub(crate) fn run_xml(xml: &str, packets: &[Owned], limits: Limits) -> Vec<Outcome> {
+    let properties = read(xml);
+    let (rules, failed) = RuleSet::new(properties.clone(), Mode::Standard);
     assert!(failed.is_empty(), "{failed:?}");
     let rules = Arc::new(rules);
     let settings = Settings {
@@ -113,7 +116,7 @@ pub(crate) fn run_properties(
     let mut worker = Worker::new(Arc::clone(&rules), &settings, Scope::Rules);
     let mut both = Both {
         engine: vec![Vec::new(); properties.len()],
-        oracle: Oracle::new(properties),
+        oracle: Oracle::new(&properties),
         rules,
     };
     for packets in packets.chunks(7) {
@@ -123,9 +126,12 @@ pub(crate) fn run_properties(
     }
     worker.finish(&mut both);
     both.oracle.finish();
+    let counters = worker.counters().rules;
+    assert!(counters.live <= u64::try_from(limits.total).unwrap());
     let oracle = both.oracle;
     let outcome = |(number, engine)| Outcome {
         engine,
+        evicted: counters.evicted[number],
         oracle: oracle.alerts(number).map(<[Alert]>::to_vec),
     };
     both.engine.into_iter().enumerate().map(outcome).collect()
@@ -201,32 +207,13 @@ pub(crate) fn describe(rule: &Rule, packets: &[Owned]) -> String {
 
 /// The values that a packet has of the attributes that a text names.
 fn values(text: &str, packet: &Owned) -> String {
-    use crate::expression::{Datum, extract};
-    use wirelynx::dissect::attribute::AttributeId;
-    use wirelynx::packet::Facts;
-    let frame = packet.frame();
-    let mut facts = Facts::new();
-    wirelynx::dissect::headers(&frame, &mut facts);
-    let view = View {
-        frame: &frame,
-        facts: &facts,
-        message: None,
-        totals: &[],
-    };
     let words = text.split(|c: char| !c.is_alphanumeric() && c != '.' && c != '_');
-    let mut named: Vec<AttributeId> = words
-        .filter_map(|word| {
-            let mut parts = word.split('.');
-            AttributeId::from_names(parts.next()?, parts.next()?)
-        })
-        .collect();
-    named.sort();
-    named.dedup();
-    let shown = named.into_iter().filter_map(|id| {
-        Some(match extract(&view, id)? {
-            Datum::Number(number) => format!("{id}={number}"),
-            Datum::Bytes(bytes) => format!("{id}={}", bytes.escape_ascii()),
-        })
+    let named = words.filter_map(|word| {
+        let mut parts = word.split('.');
+        AttributeId::from_names(parts.next()?, parts.next()?)
     });
-    shown.collect::<Vec<_>>().join(" ")
+    let named: BTreeSet<AttributeId> = named.collect();
+    let value = |id| Some(format!("{id}={}", packet.shown(id)?));
+    let values: Vec<String> = named.into_iter().filter_map(value).collect();
+    values.join(" ")
 }

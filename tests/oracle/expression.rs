@@ -10,6 +10,7 @@
 use std::collections::BTreeMap;
 use wirelynx::dissect::attribute::{AttributeId, Value, View};
 use wirelynx::expr::{Expr, Node, Operator};
+use wirelynx::limits::VALUE_BYTES_MAX;
 
 /// The values that a packet has, as far as a rule may ask for them.
 pub(crate) type Values = BTreeMap<AttributeId, Datum>;
@@ -54,7 +55,7 @@ fn evaluate(expr: &Expr, scene: &impl Scene) -> Option<Datum> {
         Node::Protocol(protocol) => scene.has_protocol(*protocol).then_some(truth(true)),
         Node::List(_) => None,
         Node::Call(function, arguments) => {
-            let arguments: Vec<_> = arguments.iter().map(|a| evaluate(a, scene)).collect();
+            let arguments: Vec<_> = arguments.iter().map(|a| argument(a, scene)).collect();
             Some(call(function.name, &arguments))
         }
         Node::Chain(Operator::And, operands) => {
@@ -69,6 +70,15 @@ fn evaluate(expr: &Expr, scene: &impl Scene) -> Option<Datum> {
             values.fold(first, |left, right| binary(*operator, left, right))
         }
     }
+}
+
+/// Functions see of the bytes of an event what is kept of them.
+fn argument(expr: &Expr, scene: &impl Scene) -> Option<Datum> {
+    let mut value = evaluate(expr, scene);
+    if let (Node::Attribute(_, Some(_)), Some(Datum::Bytes(bytes))) = (&expr.node, &mut value) {
+        bytes.truncate(VALUE_BYTES_MAX);
+    }
+    value
 }
 
 fn truth(value: bool) -> Datum {

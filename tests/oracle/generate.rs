@@ -3,6 +3,8 @@
 use crate::known;
 use crate::random::Random;
 use crate::rule::{Bounds, Condition, Event, Operator, Part, Rule};
+use crate::traffic::Owned;
+use wirelynx::dissect::attribute::AttributeId;
 
 /// What an event is about.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -136,17 +138,94 @@ const ANY_JOINS: [&str; 7] = [
     "((#is_exist(tcp) == 1) || (ethernet.src == ethernet.src.@))",
 ];
 
+/// Attributes of real packets that conditions compare with what some packet has.
+const OBSERVED: [(Theme, &[&str]); 5] = [
+    (
+        Theme::Tcp,
+        &["tcp.flags", "tcp.dest_port", "tcp.src_port", "tcp.window"],
+    ),
+    (Theme::Udp, &["udp.dest_port", "udp.src_port", "udp.len"]),
+    (
+        Theme::Ip,
+        &[
+            "ip.src",
+            "ip.dst",
+            "ip.proto_id",
+            "ip.proto_ttl",
+            "ip.tot_len",
+        ],
+    ),
+    (Theme::Arp, &["arp.ar_op", "arp.ar_sip", "arp.ar_sha"]),
+    (
+        Theme::Any,
+        &["ethernet.src", "ethernet.proto", "meta.packet_len"],
+    ),
+];
+
+/// What rules are about: random packets, or what real ones have.
+#[derive(Default)]
+pub(crate) struct Subject {
+    themes: Vec<Theme>,
+    guards: Vec<(Theme, Condition)>,
+}
+
+impl Subject {
+    /// The random packets.
+    pub(crate) fn random() -> Self {
+        Self {
+            themes: THEMES.to_vec(),
+            guards: Vec::new(),
+        }
+    }
+
+    /// These packets.
+    pub(crate) fn of(packets: &[Owned]) -> Self {
+        let mut subject = Self::default();
+        for packet in packets {
+            for (theme, names) in OBSERVED {
+                let values = names.iter().filter_map(|name| {
+                    let (protocol, attribute) = name.split_once('.')?;
+                    let id = AttributeId::from_names(protocol, attribute)?;
+                    Some((name, packet.shown(id)?))
+                });
+                for (name, value) in values {
+                    let value = value.replace('"', "'");
+                    subject.guards.push((theme, format!("({name} == {value})")));
+                    if !value.contains('\'') {
+                        subject.guards.push((theme, format!("({name} > {value})")));
+                    }
+                    subject.themes.push(theme);
+                }
+            }
+        }
+        subject
+    }
+
+    fn guard(&self, random: &mut Random, theme: Theme) -> Condition {
+        let guards: Vec<&Condition> = self
+            .guards
+            .iter()
+            .filter(|(of, _)| *of == theme)
+            .map(|(_, guard)| guard)
+            .collect();
+        match guards.is_empty() || random.percent(30) {
+            true => guard(random, theme),
+            false => random.of(&guards).clone(),
+        }
+    }
+}
+
 /// A rule.
-pub(crate) fn rule(random: &mut Random) -> Rule {
+pub(crate) fn rule(random: &mut Random, subject: &Subject) -> Rule {
     loop {
-        let rule = any(random);
+        let rule = any(random, subject);
         if known::is_sound(&rule) {
             return rule;
         }
     }
 }
 
-fn any(random: &mut Random) -> Rule {
+fn any(random: &mut Random, subject: &Subject) -> Rule {
     let count = random.of(&[1, 2, 2, 2, 2, 2, 2, 3, 3, 3, 3, 4, 4, 4, 5, 5]);
     let mut names: Vec<usize> = (1..=count).collect();
     if random.percent(40) {
@@ -154,10 +233,10 @@ fn any(random: &mut Random) -> Rule {
     }
     let leaves: Vec<(usize, Theme)> = names
         .iter()
-        .map(|name| (*name, random.of(&THEMES)))
+        .map(|name| (*name, random.of(&subject.themes)))
         .collect();
     let events: Vec<Event> = (0..count)
-        .map(|place| event(random, &leaves, place))
+        .map(|place| event(random, subject, &leaves, place))
         .collect();
     Rule {
         kind: random.of(&["ATTACK", "ATTACK", "SECURITY", "TEST", "EVASION"]),
@@ -165,12 +244,12 @@ fn any(random: &mut Random) -> Rule {
     }
 }
 
-fn event(random: &mut Random, leaves: &[(usize, Theme)], place: usize) -> Event {
+fn event(random: &mut Random, subject: &Subject, leaves: &[(usize, Theme)], place: usize) -> Event {
     let (name, theme) = leaves[place];
-    let mut conditions = vec![guard(random, theme)];
+    let mut conditions = vec![subject.guard(random, theme)];
     for share in [35, 15] {
         if random.percent(share) {
-            conditions.push(guard(random, theme));
+            conditions.push(subject.guard(random, theme));
         }
     }
     for share in [55, 25] {

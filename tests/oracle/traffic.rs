@@ -1,8 +1,14 @@
-//! Random packets of few hosts, ports and flags, so that rules meet them.
+//! Random packets of few hosts, ports and flags, so that rules meet them; and real ones.
 
+use crate::alert::shown;
+use crate::expression::extract;
 use crate::random::Random;
 use std::fmt::Write as _;
-use wirelynx::packet::{Frame, LinkType, Timestamp};
+use std::path::Path;
+use wirelynx::capture::{Burst, Capture as _, Progress, file};
+use wirelynx::dissect::attribute::{AttributeId, View};
+use wirelynx::dissect::headers;
+use wirelynx::packet::{Facts, Frame, LinkType, Timestamp};
 
 /// A packet that a test owns.
 #[derive(Debug, Clone)]
@@ -39,6 +45,20 @@ impl Owned {
             port: 0,
             queue: 0,
         }
+    }
+
+    /// The value that it has of an attribute, as alerts print it.
+    pub(crate) fn shown(&self, id: AttributeId) -> Option<String> {
+        let frame = self.frame();
+        let mut facts = Facts::new();
+        headers(&frame, &mut facts);
+        let view = View {
+            frame: &frame,
+            facts: &facts,
+            message: None,
+            totals: &[],
+        };
+        Some(shown(id, &extract(&view, id)?))
     }
 
     /// Its bytes as one line of text.
@@ -162,3 +182,32 @@ fn udp(random: &mut Random, data: &mut Vec<u8>) {
 }
 
 const PAYLOADS: [&[u8]; 4] = [b"", b"", b"abc", b"xabcx"];
+
+/// Time is kept off its end, in the year 2554, where deadlines saturate.
+const TIME_MAX_US: u64 = 1 << 53;
+
+/// The first packets of a capture file, so many at most. Time does not run backwards here: what
+/// that does to deadlines is not defined.
+pub(crate) fn read(path: &Path, most: usize) -> Vec<Owned> {
+    let mut packets: Vec<Owned> = Vec::new();
+    let Ok(mut source) = file::open(path.to_str().unwrap()) else {
+        return packets;
+    };
+    let mut latest_us = 0;
+    while packets.len() < most {
+        let mut burst = Burst::new();
+        if !matches!(source.receive(&mut burst), Ok(Progress::Frames)) {
+            break;
+        }
+        for frame in &burst {
+            latest_us = frame.timestamp.micros().min(TIME_MAX_US).max(latest_us);
+            packets.push(Owned {
+                time_us: latest_us,
+                link: frame.link,
+                data: frame.data.to_vec(),
+            });
+        }
+    }
+    packets.truncate(most);
+    packets
+}
