@@ -22,6 +22,7 @@ mod candidates;
 mod delay;
 mod embedded;
 mod index;
+mod matches;
 pub mod steps;
 mod tree;
 mod waiting;
@@ -128,6 +129,7 @@ impl Engine {
     ) {
         self.joins
             .advance(&rules.programs, view.frame.timestamp, emit);
+        self.joins.note_packet(view.facts.number);
         self.walk(rules, view, values, ProtocolSet::default(), emit);
     }
 

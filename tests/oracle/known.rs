@@ -50,54 +50,6 @@ pub(crate) const DIFFERENCES: &[Difference] = &[
         alerts: (1, 0),
     },
     Difference {
-        what: "Every window ends with the outer one. In the engine a window that opens when the \
-               window of a NOT has passed does not.",
-        concerns: |rule| {
-            any_operator(rule, |operator, in_trigger| {
-                in_trigger && context_ends_at_deadline(operator)
-            })
-        },
-        rule: "type_property='ATTACK' value='THEN' delay_min='0+' delay_max='2'>{1}\
-               <operator value='THEN' delay_min='0+' delay_max='60'>\
-               <operator value='NOT' delay_min='0+' delay_max='1'>{2}{3}</operator>{4}\
-               </operator>",
-        packets: &[(0, &[1]), (500, &[2]), (9000, &[4])],
-        alerts: (1, 0),
-    },
-    Difference {
-        what: "Deadlines pass in the order of time. In the engine a deadline that is set when \
-               another one passes is noticed by a later packet, even if it is over by then, and \
-               at the end of the input after those that were set before it.",
-        concerns: |rule| {
-            let reports = matches!(rule.kind, "SECURITY" | "TEST");
-            any_operator(rule, |operator, _| {
-                context_ends_at_deadline(operator) && (reports || operator.value == "NOT")
-            })
-        },
-        rule: "type_property='TEST' value='OR'>\
-               <operator value='NOT' delay_min='0+' delay_max='60'>{1}{2}</operator>\
-               <operator value='NOT' delay_min='0+' delay_max='1'>\
-               <operator value='NOT' delay_min='0+' delay_max='1'>{3}{4}</operator>{5}\
-               </operator>",
-        packets: &[(0, &[1, 3])],
-        alerts: (2, 2),
-    },
-    Difference {
-        what: "Counters bound the packets from context to trigger. When a deadline completed the \
-               context, the engine counts from the first packet of the input.",
-        concerns: |rule| {
-            any_operator(rule, |operator, _| {
-                let bounds = &operator.bounds;
-                let counted = (bounds.counter_min, bounds.counter_max) != (0, 0);
-                counted && context_ends_at_deadline(operator)
-            })
-        },
-        rule: "type_property='ATTACK' value='THEN' counter_min='1' counter_max='2'>\
-               <operator value='NOT' delay_min='0+' delay_max='1'>{1}{2}</operator>{3}",
-        packets: &[(0, &[]), (0, &[]), (0, &[1]), (2000, &[3])],
-        alerts: (0, 1),
-    },
-    Difference {
         what: "a BEFORE b fails unless b preceded. In the trigger of another operator it fails in \
                the engine although b preceded, and THEN with a negative delay with it.",
         concerns: |rule| {
@@ -186,24 +138,6 @@ pub(crate) const DIFFERENCES: &[Difference] = &[
                <event boolean_expression='(meta.packet_len == udp.len.1)'/>",
         packets: &[(0, &[1])],
         alerts: (1, 0),
-    },
-    Difference {
-        what: "What is absent reads as 0 beside a number, and equals what is absent. The engine \
-               takes a condition for false that compares such an attribute with a constant or \
-               that says that it equals one of another event; others of its conditions do not.",
-        concerns: |rule| {
-            events(rule).any(|event| {
-                let compares = |name: &&str| {
-                    let compares = |c: &String| c.contains(name) && !c.contains("#is_");
-                    event.conditions.iter().any(compares)
-                };
-                asked(event).iter().any(compares)
-            })
-        },
-        rule: "type_property='ATTACK' value='OR'>\
-               <event boolean_expression='(#is_null(udp.len) &amp;&amp; (udp.len != 8))'/>{2}",
-        packets: &[(0, &[1])],
-        alerts: (0, 1),
     },
 ];
 
