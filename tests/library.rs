@@ -34,14 +34,14 @@ const CAPTURE_MAX: usize = 10_000;
 /// Scenarios without attacks, or with such as are listed: the rules that fire, and how often.
 const BENIGN: [(&str, &[(u16, usize)]); 7] = [
     // Two hosts claim one address.
-    ("arp", &[(1011, 2)]),
+    ("arp", &[(1011, 2), (1601, 2)]),
     ("dns", &[]),
     ("http", &[]),
     // Six redirects in three seconds.
     ("icmp", &[(1012, 4)]),
     ("office", &[]),
-    // Data on a SYN.
-    ("tcp", &[(1031, 1)]),
+    // Data on a SYN, and urgent data to a web server.
+    ("tcp", &[(1031, 1), (1504, 1)]),
     ("tunnels", &[]),
 ];
 
