@@ -32,7 +32,7 @@ const SEED: u64 = 1;
 const CAPTURE_MAX: usize = 10_000;
 
 /// Scenarios without attacks, or with such as are listed: the rules that fire, and how often.
-const BENIGN: [(&str, &[(u16, usize)]); 7] = [
+const BENIGN: [(&str, &[(u32, usize)]); 7] = [
     // Two hosts claim one address.
     ("arp", &[(1011, 2), (1601, 2)]),
     ("dns", &[]),
@@ -237,13 +237,13 @@ fn benign_scenarios_give_only_what_is_listed() {
         let output = program(&["read", &capture, "--rules", "rules", "--strict"]);
         let told = String::from_utf8_lossy(&output.stderr);
         assert!(output.status.success() && told.is_empty(), "{name}: {told}");
-        let mut found: BTreeMap<u16, usize> = BTreeMap::new();
+        let mut found: BTreeMap<u32, usize> = BTreeMap::new();
         for line in String::from_utf8(output.stdout).unwrap().lines() {
             let alert: serde_json::Value = serde_json::from_str(line).unwrap();
-            let id = u16::try_from(alert["alert"]["rule_id"].as_u64().unwrap()).unwrap();
+            let id = u32::try_from(alert["alert"]["rule_id"].as_u64().unwrap()).unwrap();
             *found.entry(id).or_default() += 1;
         }
-        let expected: BTreeMap<u16, usize> = expected.iter().copied().collect();
+        let expected: BTreeMap<u32, usize> = expected.iter().copied().collect();
         assert_eq!(found, expected, "{name}");
     }
 }

@@ -72,7 +72,7 @@ fn published_rules_load_as_they_are() {
         }
         assert!(errors(&result).is_empty(), "{}", errors(&result)[0]);
         assert_eq!(result.properties.len(), 1, "{file:?}");
-        assert_eq!(result.properties[0].id, id);
+        assert_eq!(result.properties[0].id, u32::from(id));
         loaded.push(id);
     }
     assert!(loaded.len() >= 22, "{loaded:?}");

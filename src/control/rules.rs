@@ -40,7 +40,7 @@ enum Command {
     /// Show one rule: operators, delays, events, attributes
     Show {
         /// Its id
-        id: u16,
+        id: u32,
         /// Rule files, or folders of them
         #[arg(long = "rules", value_name = "PATH")]
         paths: Vec<String>,

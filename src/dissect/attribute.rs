@@ -291,12 +291,12 @@ impl<'a> View<'a> {
         self.read(id.reader()?)
     }
 
-    /// The same, for an attribute at a fixed place.
+    /// The bytes from the first header of a protocol on.
     #[inline]
-    pub fn read_field(&self, (protocol, field): (Protocol, Field)) -> Option<Value<'a>> {
+    pub fn header_of(&self, protocol: Protocol) -> Option<&'a [u8]> {
         let mut layers = self.facts.layers().iter();
         let layer = layers.find(|layer| layer.protocol == protocol)?;
-        field.read(self, usize::from(layer.offset))
+        self.frame.data.get(usize::from(layer.offset)..)
     }
 
     /// The same, with the registry already consulted.
@@ -307,10 +307,9 @@ impl<'a> View<'a> {
                 return super::meta::extract_generic(self, reader.protocol, number);
             }
         };
-        let offset = match self.facts.offset_of(reader.protocol) {
-            Some(offset) => offset,
-            None if reader.protocol == Protocol::Meta => 0,
-            None => return None,
+        let offset = match reader.protocol {
+            Protocol::Meta => 0,
+            protocol => self.facts.offset_of(protocol)?,
         };
         extract.read(self, offset)
     }
@@ -328,6 +327,14 @@ impl Reader {
     pub fn field(self) -> Option<(Protocol, Field)> {
         match self.how {
             How::Own(Extract::Field(field)) => Some((self.protocol, field)),
+            _ => None,
+        }
+    }
+
+    /// What works the attribute out, if that needs no header.
+    pub fn of_frame(self) -> Option<Call> {
+        match self.how {
+            How::Own(Extract::Call(call)) if self.protocol == Protocol::Meta => Some(call),
             _ => None,
         }
     }
@@ -457,9 +464,13 @@ pub enum Field {
 
 impl Field {
     /// The value in the header at `header`, if it was captured whole.
-    #[inline]
     pub fn read<'a>(self, view: &View<'a>, header: usize) -> Option<Value<'a>> {
-        let data = view.frame.data;
+        self.read_from(view.frame.data.get(header..)?)
+    }
+
+    /// The value in a header that starts these bytes.
+    #[inline]
+    pub fn read_from(self, header: &[u8]) -> Option<Value<'_>> {
         match self {
             Self::Bits {
                 offset,
@@ -467,7 +478,7 @@ impl Field {
                 shift,
                 mask,
             } => {
-                let rest = data.get(header.checked_add(usize::from(offset))?..)?;
+                let rest = header.get(usize::from(offset)..)?;
                 let word = match size {
                     1 => u32::from(*rest.first()?),
                     2 => u32::from(u16::from_be_bytes(*rest.first_chunk()?)),
@@ -476,9 +487,8 @@ impl Field {
                 Some(Value::Number(u64::from(word >> shift & mask)))
             }
             Self::Bytes { offset, length } => {
-                let start = header.checked_add(usize::from(offset))?;
-                let end = start.checked_add(usize::from(length))?;
-                data.get(start..end).map(Value::Bytes)
+                let rest = header.get(usize::from(offset)..)?;
+                rest.get(..usize::from(length)).map(Value::Bytes)
             }
         }
     }
@@ -513,25 +523,26 @@ pub const fn bytes_at(offset: u8, length: u8) -> Field {
     Field::Bytes { offset, length }
 }
 
-/// The one bit `bit` of the byte at a fixed place of its header: 0 or 1.
-pub const fn bit_at(offset: u8, bit: u8) -> Field {
-    assert!(bit.is_power_of_two(), "one bit");
+/// One bit of the byte at a fixed place of its header, 0 or 1; `shift` is 0 for its last one on the
+/// wire.
+pub const fn bit_at(offset: u8, shift: u8) -> Field {
+    assert!(shift < 8, "a bit of a byte");
     Field::Bits {
         offset,
         size: 1,
-        shift: bit.ilog2() as u8,
+        shift,
         mask: 1,
     }
 }
 
-/// `width` bits of the big-endian 32-bit word at `offset` of its header; the lowest of them is bit
-/// `shift` of the word, where bit 0 is the last one on the wire.
+/// `width` bits, up to 32, of the big-endian 32-bit word at `offset` of its header; the lowest of
+/// them is bit `shift` of the word, where bit 0 is the last one on the wire.
 pub const fn bits_at(offset: u8, shift: u8, width: u32) -> Field {
     Field::Bits {
         offset,
         size: 4,
         shift,
-        mask: u32::MAX >> (u32::BITS - width),
+        mask: u32::MAX.unbounded_shr(u32::BITS.saturating_sub(width)),
     }
 }
 

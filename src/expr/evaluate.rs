@@ -107,12 +107,6 @@ impl Comparison {
     pub fn holds(&self, number: u64) -> bool {
         compare(self.operator, &i128::from(number), &self.constant)
     }
-
-    /// The only number for which it holds, if there is one.
-    pub fn only(&self) -> Option<u64> {
-        let number = u64::try_from(self.constant).ok()?;
-        (self.operator == Operator::Equal).then_some(number)
-    }
 }
 
 /// A compiled expression.

@@ -7,7 +7,7 @@
 
 use super::program::{Attributes, Error, Event, Key, Slot};
 use super::record::{ABSENT, Hash};
-use crate::dissect::attribute::{AttributeId, Field, Reader, Type, Value, View};
+use crate::dissect::attribute::{AttributeId, Call, Field, Reader, Type, Value, View};
 use crate::dissect::header::tcp::mmt_padding_heuristic;
 use crate::dissect::{Protocol, ProtocolSet};
 use crate::expr::evaluate::{Code, Scalar, Source, Text};
@@ -62,9 +62,20 @@ enum Quirk {
 #[derive(Debug)]
 pub struct Extraction {
     ids: Vec<AttributeId>,
-    /// The attributes at fixed places: most of those that most packets are asked for.
-    fields: Vec<Option<(Protocol, Field)>>,
+    /// Short ways to most of what most packets are asked for.
+    short: Vec<Short>,
     readers: Vec<(Option<Reader>, Quirk)>,
+}
+
+/// A short way to an attribute without quirks.
+#[derive(Debug, Clone, Copy)]
+enum Short {
+    /// At a fixed place of the first header of a protocol.
+    Field(Protocol, Field),
+    /// Worked out without a header.
+    Frame(Call),
+    /// None.
+    No,
 }
 
 impl Extraction {
@@ -75,12 +86,12 @@ impl Extraction {
             Mode::Compat => quirk_of(*id),
         };
         let readers: Vec<_> = ids.iter().map(|id| (id.reader(), quirk(id))).collect();
-        let plain = readers.iter().map(|(reader, quirk)| {
-            let reader = reader.filter(|_| *quirk == Quirk::None);
-            reader.and_then(Reader::field)
+        let short = readers.iter().map(|(reader, quirk)| match reader {
+            Some(reader) if *quirk == Quirk::None => short_way(*reader),
+            _ => Short::No,
         });
         Self {
-            fields: plain.collect(),
+            short: short.collect(),
             ids,
             readers,
         }
@@ -89,6 +100,11 @@ impl Extraction {
     /// Number of slots.
     pub fn len(&self) -> usize {
         self.ids.len()
+    }
+
+    /// The attribute of a slot.
+    pub fn attribute(&self, slot: Slot) -> Option<AttributeId> {
+        self.ids.get(usize::from(slot)).copied()
     }
 
     /// Does no rule use any attribute?
@@ -112,6 +128,14 @@ impl Extraction {
         let (reader, quirk) = *self.readers.get(usize::from(slot))?;
         let value = view.read(reader?)?;
         (quirk == Quirk::None || quirk.allows(value, view)).then_some(value)
+    }
+}
+
+fn short_way(reader: Reader) -> Short {
+    match (reader.field(), reader.of_frame()) {
+        (Some((protocol, field)), _) => Short::Field(protocol, field),
+        (None, Some(call)) => Short::Frame(call),
+        (None, None) => Short::No,
     }
 }
 
@@ -192,6 +216,8 @@ pub struct Message<'b, 'm> {
     values: &'m mut [Value<'b>],
     known: Mask,
     present: Mask,
+    /// The header looked at last, and whose it is.
+    header: (Protocol, &'b [u8]),
 }
 
 impl<'b, 'm> Message<'b, 'm> {
@@ -207,6 +233,7 @@ impl<'b, 'm> Message<'b, 'm> {
             values,
             known: Mask::default(),
             present: Mask::default(),
+            header: (Protocol::Meta, &[]),
         }
     }
 
@@ -221,15 +248,39 @@ impl<'b, 'm> Message<'b, 'm> {
 
     #[inline(never)]
     fn extract(&mut self, slot: Slot) -> bool {
-        let field = self.extraction.fields.get(usize::from(slot));
-        let Some(Some(field)) = field else {
-            return self.work_out(slot);
+        self.extract_here(slot)
+    }
+
+    /// The value of an attribute that the index asks for, and so mostly the first time.
+    #[inline]
+    pub(super) fn fresh_value(&mut self, slot: Slot) -> Option<Value<'b>> {
+        let there = self.extract_here(slot);
+        let value = self.values.get(usize::from(slot)).copied();
+        value.filter(|_| there)
+    }
+
+    #[inline]
+    fn extract_here(&mut self, slot: Slot) -> bool {
+        let value = match self.extraction.short.get(usize::from(slot)) {
+            Some(Short::Field(protocol, field)) => {
+                if self.header.0 != *protocol {
+                    match self.view.header_of(*protocol) {
+                        Some(header) => self.header = (*protocol, header),
+                        None => return self.lacks(slot),
+                    }
+                }
+                field.read_from(self.header.1)
+            }
+            Some(Short::Frame(call)) => call(self.view, 0),
+            _ => return self.work_out(slot),
         };
         self.known.set(slot);
-        match self.view.read_field(*field) {
-            Some(value) => self.note(slot, value),
-            None => false,
-        }
+        value.is_some_and(|value| self.note(slot, value))
+    }
+
+    fn lacks(&mut self, slot: Slot) -> bool {
+        self.known.set(slot);
+        false
     }
 
     #[inline(never)]
@@ -276,10 +327,6 @@ impl<'b, 'm> Message<'b, 'm> {
     /// Does the packet alone allow that it is this event?
     pub fn allows(&mut self, event: &Event) -> bool {
         // What is cheapest comes first: most packets fail one comparison of a number.
-        let wanted = event.predicate;
-        if wanted.is_some_and(|(slot, number)| self.number(slot) != Some(number)) {
-            return false;
-        }
         let mut tests = event.tests.iter();
         let passed = tests.all(|(slot, test)| self.number(*slot).is_some_and(|n| test.holds(n)));
         if !passed || !self.has_mandatory(event) {

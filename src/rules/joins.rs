@@ -7,12 +7,13 @@
 use super::candidates::{Candidate, Candidates};
 use super::machine::{Edge, Enter, INIT, Machine, StateId};
 use super::program::{Event, Program, Slot};
-use super::steps::{Places, Set, Steps};
+use super::steps::{Awaited, Places, Steps};
 use super::store::{AHEAD, Joined, NONE, Store};
 use super::verdict::{self, Verdict};
 use super::wheel::{Entry, Wheel};
 use crate::expr::Mode;
 use crate::packet::Timestamp;
+use std::sync::Arc;
 
 /// A verdict with what led to it.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -93,8 +94,8 @@ pub struct Joins {
     /// Events that start an attempt: bit N for event N, by rule.
     starting: Vec<u64>,
     /// Steps that start one or that an instance waits for.
-    awaited: Set,
-    places: Places,
+    awaited: Awaited,
+    places: Arc<Places>,
     /// Of each rule: the events that `awaited` says, and whether an instance waits.
     noted: Vec<(u64, bool)>,
     candidates: Candidates,
@@ -117,7 +118,7 @@ impl Joins {
         let starting: Vec<u64> = programs.iter().map(starting).collect();
         Self {
             awaited: steps.at_start(programs),
-            places: steps.places.clone(),
+            places: Arc::clone(&steps.places),
             noted: starting.iter().map(|events| (*events, false)).collect(),
             starting,
             stores: programs
@@ -158,7 +159,7 @@ impl Joins {
     }
 
     /// Steps that can change anything: others need not be looked at.
-    pub fn awaited(&self) -> &Set {
+    pub fn awaited(&self) -> &Awaited {
         &self.awaited
     }
 
@@ -206,7 +207,11 @@ impl Joins {
             Some(store) => self.candidates.find(store, program, event, key, number),
             None => false,
         };
-        waits || self.starting.get(at(rule)).is_some_and(|events| events & 1 << event != 0)
+        waits
+            || self
+                .starting
+                .get(at(rule))
+                .is_some_and(|events| events & 1 << event != 0)
     }
 
     /// Take in a match that [`Joins::concerns`] was asked about just now; true when it led to a

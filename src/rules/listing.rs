@@ -76,7 +76,7 @@ pub fn list(paths: &[String], mode: Mode, colour: bool) -> Listing {
 }
 
 /// `rules show ID`: everything about one property.
-pub fn show(id: u16, paths: &[String], mode: Mode, colour: bool) -> Listing {
+pub fn show(id: u32, paths: &[String], mode: Mode, colour: bool) -> Listing {
     let loaded = load::read(paths, mode);
     let Some(property) = loaded.properties.iter().find(|p| p.id == id) else {
         let known: Vec<String> = loaded.properties.iter().map(|p| p.id.to_string()).collect();

@@ -124,7 +124,7 @@ impl Loader {
         files: impl IntoIterator<Item = (&'p Path, PathBuf)>,
     ) -> Loaded {
         let mut loaded = Loaded::default();
-        let mut seen: HashMap<u16, String> = HashMap::new();
+        let mut seen: HashMap<u32, String> = HashMap::new();
         for (root, path) in files {
             loaded.files += 1;
             let root = if root == path { folder_of(root) } else { root };

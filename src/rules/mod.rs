@@ -9,6 +9,7 @@ pub mod joins;
 pub mod listing;
 pub mod load;
 pub mod machine;
+pub mod partition;
 pub mod program;
 pub mod property;
 pub mod record;
@@ -16,10 +17,12 @@ pub mod store;
 pub mod verdict;
 pub mod wheel;
 
+pub mod access;
 mod candidates;
 mod delay;
 mod embedded;
-mod steps;
+mod index;
+pub mod steps;
 mod tree;
 mod waiting;
 mod xml;
@@ -41,7 +44,7 @@ pub struct RuleSet {
     /// In load order.
     pub programs: Vec<Program>,
     /// What to look at for each packet, in load order.
-    steps: Steps,
+    pub steps: Steps,
     /// Lists of key attributes in all of them.
     key_lists: usize,
     /// Attributes that any of them uses.
@@ -52,7 +55,7 @@ pub struct RuleSet {
 
 impl RuleSet {
     /// Compile properties in load order; those that cannot run come back with the reason.
-    pub fn new(properties: Vec<Property>, mode: Mode) -> (Self, Vec<(u16, program::Error)>) {
+    pub fn new(properties: Vec<Property>, mode: Mode) -> (Self, Vec<(u32, program::Error)>) {
         let mut attributes = Attributes::default();
         let mut programs = Vec::new();
         let mut failed = Vec::new();
@@ -83,8 +86,8 @@ pub struct Engine {
     joins: Joins,
     record: Vec<u8>,
     remembered: Remembered,
-    chosen: steps::Set,
-    /// Hashes of the values of each list of key attributes, each with the look at a packet it is of.
+    chosen: index::Set,
+    /// Hash of the values of each list of key attributes, with the look at a packet it is of.
     keys: Vec<(u64, u64)>,
     /// Looks at packets so far.
     looks: u64,
@@ -102,7 +105,7 @@ impl Engine {
         Self {
             joins: Joins::new(&rules.programs, &rules.steps, limits, seed),
             record: vec![0; record],
-            remembered: Remembered::new(&rules.steps),
+            remembered: Remembered::default(),
             chosen: rules.steps.none(),
             keys: vec![(0, 0); rules.key_lists],
             looks: 0,
@@ -164,13 +167,14 @@ impl Engine {
             &mut message,
         );
         self.looks += 1;
-        let mut next = 0;
-        while let Some(number) = self.chosen.next_from(next) {
-            next = number + 1;
+        let protocols = view.facts.protocols;
+        while let Some(number) = self.chosen.pop() {
             let Some(step) = rules.steps.get(number) else {
                 continue;
             };
-            if step.rule == done || !step.protocols.contains_all(about) {
+            let concerns =
+                step.protocols.contains_all(about) && protocols.contains_all(step.protocols);
+            if step.rule == done || !concerns {
                 continue;
             }
             let Some(program) = rules.programs.get(at(step.rule)) else {

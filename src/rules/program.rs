@@ -1,8 +1,10 @@
 //! A property compiled for running: its machine, and for each event what one packet must show
 //! (the guard), what it must share with earlier events (the join), and what is recorded of it.
 
+use super::access::Access;
 use super::guards::Mask;
 use super::machine::{Edge, INIT, Machine, StateId, TooComplex};
+use super::partition::Partition;
 use super::property::{Kind, Property};
 use super::record::{self, Layout, Part};
 use super::verdict::{self, Verdict};
@@ -110,9 +112,9 @@ pub struct Event {
     pub optional: Vec<Slot>,
     /// Protocols of the mandatory attributes: a packet without them is not looked at further.
     pub protocols: ProtocolSet,
-    /// One condition of the guard that says `attribute == constant`: the cheapest to refuse with.
-    pub predicate: Option<(Slot, u64)>,
-    /// Other conditions of the guard that compare one number with a constant.
+    /// Conditions that an index can answer, each with the protocol of its attribute.
+    pub accesses: Vec<(ProtocolSet, Access)>,
+    /// Conditions of the guard that compare one number with a constant: the cheapest.
     pub tests: Vec<(Slot, Comparison)>,
     /// The other conditions on the packet alone; all must hold.
     pub guard: Vec<Code<Slot>>,
@@ -132,6 +134,13 @@ pub struct Event {
     pub fields: Vec<Slot>,
     /// Offset of this event's record in the record of an instance.
     pub offset: usize,
+}
+
+impl Event {
+    /// Does one of its conditions remember its calls?
+    pub fn is_stateful(&self) -> bool {
+        self.remembers || self.guard.iter().any(Code::is_stateful)
+    }
 }
 
 /// A rule that one packet decides: which event is the context, and what follows.
@@ -171,6 +180,8 @@ pub struct Program {
     pub expires_quietly: bool,
     /// Every attribute of the rule: a packet with one of them is relevant to it.
     pub attributes: Vec<Slot>,
+    /// Where it can run.
+    pub partition: Partition,
     /// How it was compiled.
     pub mode: Mode,
 }
@@ -271,7 +282,8 @@ impl Program {
             .take(machine.states.len())
             .map(|state| numbers(&|edge| edge.from == state))
             .collect();
-        Ok(Self {
+        let mut program = Self {
+            partition: Partition::Rule,
             by_event,
             by_state,
             property,
@@ -283,7 +295,9 @@ impl Program {
             expires_quietly,
             attributes: all.into_iter().collect(),
             mode,
-        })
+        };
+        program.partition = Partition::of(&program, attributes);
+        Ok(program)
     }
 
     /// Event by number, from 1.
@@ -443,7 +457,7 @@ fn compile_event(
         mandatory,
         optional,
         protocols,
-        predicate: None,
+        accesses: Vec::new(),
         tests: Vec::new(),
         guard: Vec::new(),
         residual: Vec::new(),
@@ -456,8 +470,16 @@ fn compile_event(
         offset,
     };
     split(expr, &mut event, layouts, mode, attributes)?;
+    for (id, slot) in mandatory_ids.iter().zip(&event.mandatory) {
+        let presence = Access::presence(*id, *slot);
+        event
+            .accesses
+            .extend(presence.map(|access| (protocol_of(&access, attributes), access)));
+    }
     // One order for all events, so that more of them share the hash of a packet's values.
-    event.keys.sort_by_key(|key| (key.slot, key.earlier.place.event));
+    event
+        .keys
+        .sort_by_key(|key| (key.slot, key.earlier.place.event));
     Ok(event)
 }
 
@@ -485,12 +507,17 @@ fn split(
         let code = Code::new(expr, mode, &mut |id, _| {
             attributes.slot(id).unwrap_or(Slot::MAX)
         });
+        let access = Access::of(expr, mode, |id| attributes.slot(id).unwrap_or(Slot::MAX));
         let test = code.as_test().filter(|_| is_number);
-        match test.map(|(slot, comparison)| (slot, comparison, comparison.only())) {
-            Some((slot, _, Some(number))) if event.predicate.is_none() => {
-                event.predicate = Some((slot, number));
-            }
-            Some((slot, comparison, _)) => event.tests.push((slot, comparison)),
+        // What remembers its calls is asked as often as everything before it holds.
+        let comes_late = event.guard.iter().any(Code::is_stateful);
+        if let Some(access) = access.filter(|_| test.is_some() || !comes_late) {
+            event
+                .accesses
+                .push((protocol_of(&access, attributes), access));
+        }
+        match test {
+            Some(test) => event.tests.push(test),
             None => event.guard.push(code),
         }
         return Ok(());
@@ -513,6 +540,15 @@ fn split(
         .and_then(|pair| pair_of(pair, event, layouts));
     event.residual.push(Residual { code, pair });
     Ok(())
+}
+
+fn protocol_of(access: &Access, attributes: &Attributes) -> ProtocolSet {
+    let mut protocols = ProtocolSet::default();
+    if let Some(id) = attributes.ids.get(usize::from(access.slot)) {
+        protocols.insert(id.protocol);
+    }
+    protocols.remove(Protocol::Meta);
+    protocols
 }
 
 fn place_of(id: AttributeId, event: Option<u8>, own: &Layout, layouts: &[Layout]) -> Place {

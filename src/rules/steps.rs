@@ -1,32 +1,38 @@
 //! Which events of which rules a packet is looked at for.
 //!
-//! Every event of a rule is a step, and so is a rule that one packet decides. Steps are kept as
-//! sets, one bit each in load order: those that packets of one set of protocols can take, those
-//! that something waits for, and for each attribute that some guard compares with a constant, those
-//! that want each constant. What is left of all of them is evaluated, so that a packet costs by the
-//! rules it concerns.
+//! Every event of a rule is a step, and so is a rule that one packet decides. Steps are numbered in
+//! load order. A step with an access predicate is chosen by the index; the others by the protocols
+//! of the packet alone. Of both, those are left that something waits for. So a packet costs by the
+//! rules it concerns, whatever the number loaded.
 
+use super::access::{Access, Rank, Wanted};
 use super::guards::Message;
+use super::index::{Members, Probe, Set};
 use super::machine::INIT;
-use super::program::{Program, Slot};
+use super::program::{Event, Program, Slot};
 use crate::dissect::ProtocolSet;
 use crate::expr::Mode;
-use std::collections::BTreeMap;
+use std::cmp::Reverse;
+use std::collections::{BTreeMap, HashMap};
+use std::sync::Arc;
 
 /// Sets of protocols whose steps are remembered; traffic has a few dozen.
 const REMEMBERED: usize = 64;
+
+/// Steps with the same access predicate beyond which one on another attribute is better.
+const SHARED: usize = 16;
 
 /// One thing to look at for each packet: an event of a rule, or all of a rule.
 #[derive(Debug)]
 pub struct Step {
     /// Protocols that the packet must have.
     pub protocols: ProtocolSet,
-    /// Attribute and value without which nothing else is looked at.
-    predicate: Option<(Slot, u64)>,
     /// Place of the rule.
     pub rule: u32,
     /// What it is.
     pub what: What,
+    /// What a packet must show before it is looked at, beside the protocols.
+    pub access: Option<Access>,
 }
 
 /// What a step is.
@@ -40,32 +46,25 @@ pub enum What {
     TimeOuts,
 }
 
-/// A set of steps.
-#[derive(Debug, Default, Clone, PartialEq, Eq)]
-pub struct Set(Vec<u64>);
-
-/// Steps that want an attribute to be equal to a constant.
-#[derive(Debug)]
-struct Wanted {
-    slot: Slot,
-    /// All of them.
-    steps: Set,
-    /// By constant, ascending.
-    values: Vec<(u64, Set)>,
-}
-
 /// The steps of all rules.
 #[derive(Debug, Default)]
 pub struct Steps {
     list: Vec<Step>,
     /// Where those of each rule are.
-    pub places: Places,
-    wanted: Vec<Wanted>,
+    pub places: Arc<Places>,
+    /// Steps without an access predicate, by the protocols they need.
+    plain: Vec<(ProtocolSet, Members)>,
+    /// The index, and the protocols of the attribute of each probe.
+    probes: Vec<(ProtocolSet, Probe)>,
 }
 
 /// Where the steps of each rule are.
-#[derive(Debug, Default, Clone)]
-pub struct Places(Vec<Place>);
+#[derive(Debug, Default)]
+pub struct Places {
+    rules: Vec<Place>,
+    /// For each step, the probe that finds it, plus 1.
+    probes: Vec<u16>,
+}
 
 #[derive(Debug, Clone, Copy)]
 struct Place {
@@ -75,44 +74,72 @@ struct Place {
     lazily: bool,
 }
 
-/// Steps by set of protocols, as far as met lately.
+/// Steps that something waits for.
+#[derive(Debug, Default, Clone)]
+pub struct Awaited {
+    words: Vec<u64>,
+    /// How many of them each probe finds: one that finds none is left out.
+    found_by: Vec<u32>,
+}
+
+/// What packets of one set of protocols are looked at for.
+#[derive(Debug, Clone, Default)]
+struct Plan {
+    protocols: ProtocolSet,
+    plain: Members,
+    probes: Vec<usize>,
+}
+
+/// Plans, as far as met lately.
 #[derive(Debug)]
-pub struct Remembered(Vec<(ProtocolSet, Set)>);
+pub struct Remembered(Vec<Plan>);
 
 impl Steps {
     /// Of these rules.
     pub fn new(programs: &[Program]) -> Self {
         let mut steps = Self::default();
-        for (program, rule) in programs.iter().zip(0..) {
+        let mut places = Places::default();
+        let mut chooser = Chooser::default();
+        let mut plain: BTreeMap<u128, (ProtocolSet, Members)> = BTreeMap::new();
+        let all: Vec<_> = programs.iter().zip(0..).map(steps_of).collect();
+        for (_, accesses) in all.iter().flatten() {
+            for (_, access) in accesses {
+                *chooser.popular.entry(access.slot).or_default() += 1;
+            }
+        }
+        for of_rule in all {
             let first = steps.list.len();
-            steps.list.extend(steps_of((program, rule)));
+            for (mut step, accesses) in of_rule {
+                let number = steps.list.len();
+                step.access = chooser.choose(number, accesses);
+                if step.access.is_none() {
+                    let none = (step.protocols, Members::default());
+                    let same = plain.entry(step.protocols.bits()).or_insert(none);
+                    same.1.insert(number);
+                }
+                steps.list.push(step);
+            }
             let time_outs = |step: &Step| step.what == What::TimeOuts;
-            steps.places.0.push(Place {
+            places.rules.push(Place {
                 first,
                 count: steps.list.len() - first,
                 lazily: steps.list.get(first).is_some_and(time_outs),
             });
         }
-        let mut wanted: BTreeMap<Slot, BTreeMap<u64, Set>> = BTreeMap::new();
-        for (number, step) in steps.list.iter().enumerate() {
-            if let Some((slot, value)) = step.predicate {
-                let values = wanted.entry(slot).or_default();
-                let set = values.entry(value).or_insert_with(|| steps.none());
-                set.insert(number);
+        places.probes = vec![0; steps.list.len()];
+        let mut number = 0;
+        for (slot, (protocols, chosen)) in chooser.chosen {
+            let members: Vec<(&Access, usize)> = chosen.iter().map(|(a, s)| (a, *s)).collect();
+            steps.probes.push((protocols, Probe::new(slot, &members)));
+            number += 1;
+            for (_, step) in members {
+                if let Some(probe) = places.probes.get_mut(step) {
+                    *probe = number;
+                }
             }
         }
-        steps.wanted = wanted
-            .into_iter()
-            .map(|(slot, values)| {
-                let mut all = steps.none();
-                values.values().for_each(|set| all.unite(set));
-                Wanted {
-                    slot,
-                    steps: all,
-                    values: values.into_iter().collect(),
-                }
-            })
-            .collect();
+        steps.plain = plain.into_values().collect();
+        steps.places = Arc::new(places);
         steps
     }
 
@@ -121,18 +148,27 @@ impl Steps {
         self.list.get(number)
     }
 
+    /// The steps of a rule, by its place.
+    pub fn of_rule(&self, rule: usize) -> &[Step] {
+        let place = self.places.rules.get(rule);
+        let steps = place.and_then(|p| self.list.get(p.first..p.first + p.count));
+        steps.unwrap_or(&[])
+    }
+
     /// No step, with room for all.
     pub fn none(&self) -> Set {
-        Set(vec![0; self.list.len().div_ceil(64)])
+        Set::new(self.list.len())
     }
 
     /// Those that can lead anywhere when nothing waits yet.
-    pub fn at_start(&self, programs: &[Program]) -> Set {
-        let mut set = self.none();
+    pub fn at_start(&self, programs: &[Program]) -> Awaited {
+        let mut awaited = Awaited {
+            words: vec![0; self.list.len().div_ceil(64)],
+            found_by: vec![0; self.probes.len()],
+        };
         for (number, step) in self.list.iter().enumerate() {
-            let program = usize::try_from(step.rule)
-                .ok()
-                .and_then(|r| programs.get(r));
+            let program = usize::try_from(step.rule).ok();
+            let program = program.and_then(|rule| programs.get(rule));
             let starts = match step.what {
                 What::Rule => true,
                 What::TimeOuts => false,
@@ -142,105 +178,181 @@ impl Steps {
                 }),
             };
             if starts {
-                set.insert(number);
+                self.places.set(&mut awaited, number, true);
             }
         }
-        set
+        awaited
     }
 
     /// The steps to take for a packet, of those that something waits for.
     pub fn choose(
         &self,
         chosen: &mut Set,
-        awaited: &Set,
+        awaited: &Awaited,
         remembered: &mut Remembered,
         message: &mut Message<'_, '_>,
     ) {
-        let possible = remembered.of(message.view.facts.protocols, self);
-        for ((chosen, awaited), possible) in chosen.0.iter_mut().zip(&awaited.0).zip(&possible.0) {
-            *chosen = awaited & possible;
-        }
-        for wanted in &self.wanted {
-            if !chosen.meets(&wanted.steps) {
+        let plan = remembered.of(message.view.facts.protocols, self);
+        chosen.add(&plan.plain);
+        for number in &plan.probes {
+            let is_awaited = |count: &u32| *count > 0;
+            if !awaited.found_by.get(*number).is_some_and(is_awaited) {
                 continue;
             }
-            let found = message.number(wanted.slot).and_then(|value| {
-                let place = wanted.values.binary_search_by_key(&value, |(v, _)| *v);
-                wanted.values.get(place.ok()?)
-            });
-            match found {
-                Some((_, kept)) => chosen.narrow(&wanted.steps, kept),
-                None => chosen.subtract(&wanted.steps),
+            if let Some((_, probe)) = self.probes.get(*number) {
+                probe.look(message, chosen);
             }
         }
+        chosen.keep(&awaited.words);
     }
 }
 
-fn steps_of((program, rule): (&Program, u32)) -> Vec<Step> {
+/// Chooses one access predicate for each step.
+#[derive(Default)]
+struct Chooser {
+    /// Steps that could be found by each attribute.
+    popular: BTreeMap<Slot, usize>,
+    /// By attribute: its protocol, and what was chosen.
+    chosen: BTreeMap<Slot, (ProtocolSet, Vec<(Access, usize)>)>,
+    /// Steps by what was chosen for them.
+    shared: HashMap<(Slot, Wanted), usize>,
+}
+
+impl Chooser {
+    fn choose(&mut self, step: usize, accesses: Vec<(ProtocolSet, Access)>) -> Option<Access> {
+        let best = accesses.into_iter().min_by_key(|(_, access)| {
+            let key = (access.slot, access.wanted.clone());
+            let shared = self.shared.get(&key).copied().unwrap_or(0);
+            // A predicate on an attribute that is looked at anyhow costs nothing.
+            let popular = self.popular.get(&access.slot).copied().unwrap_or(0);
+            let is_poor = access.rank >= Rank::Message;
+            let is_crowded = shared >= SHARED;
+            (is_poor, is_crowded, Reverse(popular), access.rank, shared)
+        });
+        let (protocols, access) = best?;
+        let key = (access.slot, access.wanted.clone());
+        *self.shared.entry(key).or_default() += 1;
+        let none = (protocols, Vec::new());
+        let probe = self.chosen.entry(access.slot).or_insert(none);
+        probe.1.push((access.clone(), step));
+        Some(access)
+    }
+}
+
+fn steps_of((program, rule): (&Program, u32)) -> Vec<(Step, Vec<(ProtocolSet, Access)>)> {
     if let Some(single) = &program.single {
-        let event = program.event(single.context);
-        let predicate = event.and_then(|event| event.predicate);
-        return vec![Step {
+        let context = program.event(single.context);
+        let mut accesses = context.map_or_else(Vec::new, |event| event.accesses.clone());
+        // Where nothing is said when the second event fails, it must hold just as well.
+        if single.failed.is_none() && !context.is_some_and(Event::is_stateful) {
+            let trigger = program.event(single.trigger);
+            accesses.extend(trigger.iter().flat_map(|event| event.accesses.clone()));
+        }
+        let step = Step {
             protocols: single.protocols,
-            predicate,
             rule,
             what: What::Rule,
-        }];
+            access: None,
+        };
+        return vec![(step, accesses)];
     }
     let lazily = program.mode == Mode::Compat && program.timeout_reports;
     let time_outs = Step {
         protocols: ProtocolSet::default(),
-        predicate: None,
         rule,
         what: What::TimeOuts,
+        access: None,
     };
-    let events = (1..).zip(&program.events).map(|(number, event)| Step {
-        protocols: event.protocols,
-        predicate: event.predicate,
-        rule,
-        what: What::Event(number),
+    let events = (1..).zip(&program.events).map(|(number, event)| {
+        let step = Step {
+            protocols: event.protocols,
+            rule,
+            what: What::Event(number),
+            access: None,
+        };
+        (step, event.accesses.clone())
     });
-    lazily
-        .then_some(time_outs)
-        .into_iter()
-        .chain(events)
-        .collect()
+    let time_outs = lazily.then_some((time_outs, Vec::new()));
+    time_outs.into_iter().chain(events).collect()
 }
 
 impl Places {
-    /// Let `set` hold, of one rule, the steps that can change anything: bit N of `events` for
+    /// Let `awaited` hold, of one rule, the steps that can change anything: bit N of `events` for
     /// event N, and whether an instance waits.
-    pub fn note(&self, set: &mut Set, rule: usize, events: u64, is_waiting: bool) {
-        if let Some(place) = self.0.get(rule) {
-            let time_outs = u64::from(place.lazily && is_waiting);
-            let bits = events >> 1 << u32::from(place.lazily) | time_outs;
-            set.set_range(place.first, place.count, bits);
+    pub fn note(&self, awaited: &mut Awaited, rule: usize, events: u64, is_waiting: bool) {
+        let Some(place) = self.rules.get(rule) else {
+            return;
+        };
+        let time_outs = u64::from(place.lazily && is_waiting);
+        let bits = events >> 1 << u32::from(place.lazily) | time_outs;
+        for offset in 0..place.count {
+            self.set(awaited, place.first + offset, bits >> offset & 1 != 0);
         }
+    }
+
+    fn set(&self, awaited: &mut Awaited, step: usize, is_awaited: bool) {
+        let Some(word) = awaited.words.get_mut(step / 64) else {
+            return;
+        };
+        let bit = 1 << (step % 64);
+        if (*word & bit != 0) == is_awaited {
+            return;
+        }
+        *word ^= bit;
+        let probe = self.probes.get(step).and_then(|p| p.checked_sub(1));
+        let count = probe.and_then(|probe| awaited.found_by.get_mut(usize::from(probe)));
+        if let Some(count) = count {
+            *count = match is_awaited {
+                true => *count + 1,
+                false => count.saturating_sub(1),
+            };
+        }
+    }
+}
+
+impl Default for Remembered {
+    fn default() -> Self {
+        // No packet lacks the meta protocol, so the empty set matches none.
+        Self(vec![Plan::default(); REMEMBERED])
     }
 }
 
 impl Remembered {
-    /// Nothing yet.
-    pub fn new(steps: &Steps) -> Self {
-        // No packet lacks the meta protocol, so the empty set matches none.
-        Self(vec![(ProtocolSet::default(), steps.none()); REMEMBERED])
-    }
-
-    fn of(&mut self, protocols: ProtocolSet, steps: &Steps) -> &Set {
+    fn of(&mut self, protocols: ProtocolSet, steps: &Steps) -> &Plan {
         let place = place_of(protocols);
-        let Some((known, set)) = self.0.get_mut(place) else {
-            return const { &Set(Vec::new()) };
+        if let Some(plan) = self.0.get_mut(place)
+            && plan.protocols != protocols
+        {
+            *plan = steps.plan(protocols);
+        }
+        self.0.get(place).unwrap_or(const { &Plan::EMPTY })
+    }
+}
+
+impl Plan {
+    const EMPTY: Self = Self {
+        protocols: ProtocolSet::META,
+        plain: Members::EMPTY,
+        probes: Vec::new(),
+    };
+}
+
+impl Steps {
+    #[cold]
+    fn plan(&self, protocols: ProtocolSet) -> Plan {
+        let mut plan = Plan {
+            protocols,
+            ..Plan::EMPTY
         };
-        if *known != protocols {
-            *known = protocols;
-            set.0.fill(0);
-            for (number, step) in steps.list.iter().enumerate() {
-                if protocols.contains_all(step.protocols) {
-                    set.insert(number);
-                }
+        for (needed, members) in &self.plain {
+            if protocols.contains_all(*needed) {
+                plan.plain.unite(members);
             }
         }
-        set
+        let probes = self.probes.iter().enumerate();
+        let probes = probes.filter(|(_, (needed, _))| protocols.contains_all(*needed));
+        plan.probes = probes.map(|(number, _)| number).collect();
+        plan
     }
 }
 
@@ -248,80 +360,4 @@ fn place_of(protocols: ProtocolSet) -> usize {
     const SPREAD: u128 = 0x9e37_79b9_7f4a_7c15_f39c_c060_5ced_c835;
     let hash = protocols.bits().wrapping_mul(SPREAD) >> 122;
     usize::try_from(hash).unwrap_or(0) % REMEMBERED
-}
-
-impl Set {
-    fn insert(&mut self, number: usize) {
-        if let Some(word) = self.0.get_mut(number / 64) {
-            *word |= 1 << (number % 64);
-        }
-    }
-
-    /// The first member from `start` on.
-    pub fn next_from(&self, start: usize) -> Option<usize> {
-        let mut place = start / 64;
-        let mut word = self.0.get(place)? & u64::MAX << (start % 64);
-        while word == 0 {
-            place += 1;
-            word = *self.0.get(place)?;
-        }
-        Some(place * 64 + usize::try_from(word.trailing_zeros()).ok()?)
-    }
-
-    fn meets(&self, other: &Self) -> bool {
-        self.0.iter().zip(&other.0).any(|(a, b)| a & b != 0)
-    }
-
-    fn unite(&mut self, other: &Self) {
-        self.0.iter_mut().zip(&other.0).for_each(|(a, b)| *a |= b);
-    }
-
-    fn subtract(&mut self, other: &Self) {
-        self.0.iter_mut().zip(&other.0).for_each(|(a, b)| *a &= !b);
-    }
-
-    /// Take out what is in `all` but not in `kept`.
-    fn narrow(&mut self, all: &Self, kept: &Self) {
-        for ((here, all), kept) in self.0.iter_mut().zip(&all.0).zip(&kept.0) {
-            *here &= !all | kept;
-        }
-    }
-
-    /// Let `length` members from `first` on, at most 64, be as `bits` say.
-    fn set_range(&mut self, first: usize, length: usize, bits: u64) {
-        let mask = u64::MAX
-            .checked_shr(64_u32.saturating_sub(u32::try_from(length).unwrap_or(u32::MAX)))
-            .unwrap_or(0);
-        let halves = |word: u64| {
-            let wide = u128::from(word & mask) << (first % 64);
-            [wide, wide >> 64].map(|half| u64::try_from(half & u128::from(u64::MAX)).unwrap_or(0))
-        };
-        let words = self.0.iter_mut().skip(first / 64);
-        for ((word, bits), mask) in words.zip(halves(bits)).zip(halves(mask)) {
-            *word = *word & !mask | bits;
-        }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn members(set: &Set) -> Vec<usize> {
-        std::iter::successors(set.next_from(0), |n| set.next_from(n + 1)).collect()
-    }
-
-    #[test]
-    fn a_range_is_set_and_nothing_beside_it() {
-        let mut set = Set(vec![u64::MAX, 0, u64::MAX]);
-        set.set_range(60, 7, 0b101_0010);
-        let mut expected: Vec<usize> = (0..60).collect();
-        expected.extend([61, 64, 66]);
-        expected.extend(128..192);
-        assert_eq!(members(&set), expected);
-        set.set_range(0, 0, u64::MAX);
-        assert_eq!(members(&set), expected);
-        set.set_range(128, 64, 1);
-        assert_eq!(members(&set).last(), Some(&128));
-    }
 }

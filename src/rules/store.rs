@@ -544,8 +544,8 @@ impl Store {
         }
     }
 
-    /// Make an instance, given with its stay and the events it has bound, member of the class of its
-    /// values at an edge.
+    /// Make an instance, given with its stay and the events it has bound, member of the class of
+    /// its values at an edge.
     fn join(&mut self, event: &Event, (index, sequence, bound): (u32, u64, u64), edge: usize) {
         let identity = identity(event, self.record(index), bound, self.seed);
         let Some(waiting) = self.edges.get_mut(edge) else {

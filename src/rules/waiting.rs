@@ -8,6 +8,9 @@
 
 use super::store::{Links, NONE, Prefetch};
 
+/// Classes of a key that are found by looking at one after the other.
+const NEAR: usize = 4;
+
 /// Slots of an index at first, a cache line: most edges of many rules have nothing that waits.
 const SLOTS: usize = 8;
 
@@ -30,6 +33,8 @@ pub struct Class {
     identity: Identity,
     /// Its member that has waited least.
     pub newest: u32,
+    /// It is in the index of values.
+    is_indexed: bool,
     /// Neighbours among the classes of its key, joined later and earlier.
     neighbours: Links,
     /// Sequence of the member that joined last, here still or not: no member has a higher one.
@@ -41,10 +46,21 @@ pub struct Class {
 pub struct Waiting {
     /// By key: the class joined last.
     keys: Index,
-    /// By key and values: the one class.
+    /// By key and values: the one class, for those that lie behind [`NEAR`] others of their key.
+    /// Most keys have a class or two, which this spares a second place in memory.
     values: Index,
     classes: Vec<Class>,
     free: Vec<u32>,
+}
+
+/// Where the class of an identity is.
+enum Found {
+    /// It is this one, which is the first of its key.
+    First(u32),
+    /// It is this one.
+    Later(u32),
+    /// There is none; the first of the key, if there is one.
+    Missing(Option<u32>),
 }
 
 impl Default for Waiting {
@@ -62,30 +78,64 @@ impl Waiting {
     /// Make an instance member of the class of its values. Gives the class and its newest member
     /// before, or [`NONE`].
     pub fn join(&mut self, identity: Identity, member: u32, sequence: u64) -> (u32, u32) {
-        self.values.make_room();
+        self.keys.make_room();
+        let key = identity.key;
         let classes = &self.classes;
-        let is_it = |id| class_at(classes, id).is_some_and(|class| class.identity == identity);
-        let id = match self.values.seek(identity.values, is_it) {
-            Ok(place) => self.values.at(place).class,
-            Err(place) => return (self.open(place, identity, member, sequence), NONE),
+        let has_key = |id| class_at(classes, id).is_some_and(|class| class.identity.key == key);
+        let place = self.keys.seek(key, has_key);
+        let first = place.ok().map(|place| self.keys.at(place).class);
+        let id = match self.find(identity, first) {
+            Found::First(id) => id,
+            Found::Later(id) => {
+                self.unlink(id);
+                self.link(id);
+                id
+            }
+            Found::Missing(first) => {
+                let id = self.open(identity, member, sequence);
+                match (place, first) {
+                    (Ok(place), Some(first)) => self.link_before(place, id, first),
+                    (Ok(place) | Err(place), _) => self.keys.put(place, key, id),
+                }
+                return (id, NONE);
+            }
         };
         let Some(class) = self.class_mut(id) else {
             return (NONE, NONE);
         };
-        let older = std::mem::replace(&mut class.newest, member);
         class.last = sequence;
-        if class.neighbours.newer != NONE {
-            self.unlink(id);
-            self.link(id);
-        }
-        (id, older)
+        (id, std::mem::replace(&mut class.newest, member))
     }
 
-    /// A class of its own, found at `place` of the index of values.
-    fn open(&mut self, place: usize, identity: Identity, member: u32, sequence: u64) -> u32 {
+    /// Look among the near classes of the key, then, if there are more, in the index of values.
+    fn find(&self, identity: Identity, first: Option<u32>) -> Found {
+        let mut next = first;
+        for place in 0..NEAR {
+            let Some(id) = next else {
+                return Found::Missing(first);
+            };
+            match self.class(id) {
+                Some(class) if class.identity == identity => match place {
+                    0 => return Found::First(id),
+                    _ => return Found::Later(id),
+                },
+                _ => next = self.after(id),
+            }
+        }
+        let is_it = |id| {
+            self.class(id)
+                .is_some_and(|class| class.identity == identity)
+        };
+        let far = next.and_then(|_| self.values.find(identity.values, is_it));
+        far.map_or(Found::Missing(first), Found::Later)
+    }
+
+    /// A class of its own, in no list yet.
+    fn open(&mut self, identity: Identity, member: u32, sequence: u64) -> u32 {
         let class = Class {
             identity,
             newest: member,
+            is_indexed: false,
             neighbours: super::store::UNLINKED,
             last: sequence,
         };
@@ -97,8 +147,6 @@ impl Waiting {
             Some(place) => *place = class,
             None => self.classes.push(class),
         }
-        self.values.put(place, identity.values, id);
-        self.link(id);
         id
     }
 
@@ -111,8 +159,10 @@ impl Waiting {
         };
         class.newest = older;
         if older == NONE {
-            let values = class.identity.values;
-            self.values.remove(values, id);
+            if class.is_indexed {
+                let values = class.identity.values;
+                self.values.remove(values, id);
+            }
             self.unlink(id);
             self.free.push(id);
         }
@@ -127,7 +177,9 @@ impl Waiting {
             memory::prefetch(class);
         } else {
             self.keys.prefetch(class.identity.key);
-            self.values.prefetch(class.identity.values);
+            if class.is_indexed {
+                self.values.prefetch(class.identity.values);
+            }
         }
     }
 
@@ -156,26 +208,52 @@ impl Waiting {
         self.classes.get_mut(usize::try_from(id).ok()?)
     }
 
-    /// Put a class first among those of its key.
+    /// Put a class, which is in no list, first among those of its key.
     fn link(&mut self, id: u32) {
         let Some(key) = self.class(id).map(|class| class.identity.key) else {
             return;
         };
         self.keys.make_room();
-        let classes = &self.classes;
-        let has_key = |id| class_at(classes, id).is_some_and(|class| class.identity.key == key);
-        let (newer, older) = match self.keys.seek(key, has_key) {
-            Ok(place) => (NONE, self.keys.replace(place, id)),
+        match self.keys.seek(key, |id| self.has_key(id, key)) {
+            Ok(place) => self.link_before(place, id, self.keys.at(place).class),
             Err(place) => {
                 self.keys.put(place, key, id);
-                (NONE, NONE)
+                if let Some(class) = self.class_mut(id) {
+                    class.neighbours = super::store::UNLINKED;
+                }
             }
-        };
-        if let Some(class) = self.class_mut(id) {
-            class.neighbours = Links { newer, older };
         }
-        if let Some(next) = self.class_mut(older) {
+    }
+
+    /// Put a class before the one that is the first of its key, found at `place` of the index.
+    fn link_before(&mut self, place: usize, id: u32, first: u32) {
+        self.keys.replace(place, id);
+        if let Some(class) = self.class_mut(id) {
+            class.neighbours = Links {
+                newer: NONE,
+                older: first,
+            };
+        }
+        if let Some(next) = self.class_mut(first) {
             next.neighbours.newer = id;
+        }
+        // The last one that was near is not any more.
+        let far = (0..NEAR).try_fold(id, |id, _| self.after(id));
+        if let Some(far) = far {
+            self.index(far);
+        }
+    }
+
+    /// Have a class in the index of values.
+    fn index(&mut self, id: u32) {
+        self.values.make_room();
+        let Some(class) = self.class_mut(id) else {
+            return;
+        };
+        let values = class.identity.values;
+        if !std::mem::replace(&mut class.is_indexed, true) {
+            let (Ok(place) | Err(place)) = self.values.seek(values, |_| false);
+            self.values.put(place, values, id);
         }
     }
 
@@ -397,6 +475,35 @@ mod tests {
         waiting.leave(ids[2], NONE);
         waiting.leave(ids[0], NONE);
         assert_eq!(classes_of(&waiting, 0), [0; 0]);
+    }
+
+    /// Against a list for each key, with more classes than are near.
+    #[test]
+    fn classes_are_found_again_however_many_a_key_has() {
+        let mut waiting = Waiting::default();
+        let mut model: Vec<Vec<(u64, u32)>> = vec![Vec::new(); 3];
+        let mut seed = 0x9e37_79b9_7f4a_7c15_u64;
+        for sequence in 1..20_000 {
+            seed ^= seed << 13;
+            seed ^= seed >> 7;
+            seed ^= seed << 17;
+            let (key, values) = (seed % 3, (seed >> 8) % 24);
+            let member = u32::try_from(values).unwrap();
+            let list = &mut model[usize::try_from(key).unwrap()];
+            let known = list.iter().position(|(v, _)| *v == values);
+            let known = known.map(|place| list.remove(place));
+            if let (Some((_, id)), true) = (known, (seed >> 40).is_multiple_of(3)) {
+                waiting.leave(id, NONE);
+            } else {
+                let identity = of(key << 32, values << 32 | key);
+                let (id, older) = waiting.join(identity, member, sequence);
+                assert_eq!(known.is_some(), older != NONE);
+                assert!(known.is_none_or(|(_, before)| before == id));
+                list.insert(0, (values, id));
+            }
+            let ids: Vec<u32> = list.iter().map(|(_, id)| *id).collect();
+            assert_eq!(classes_of(&waiting, key << 32), ids);
+        }
     }
 
     /// Against a set, with hashes that crowd together and an index that grows.

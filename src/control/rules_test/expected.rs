@@ -14,11 +14,11 @@ const FILE_MAX: u64 = 4 << 20;
 
 /// Alerts of one capture by rule: how many, and the time of the first.
 #[derive(Debug, Default, Clone, PartialEq, Eq)]
-pub(super) struct Alerts(BTreeMap<u16, (u64, String)>);
+pub(super) struct Alerts(BTreeMap<u32, (u64, String)>);
 
 impl Alerts {
     /// Count an alert; alerts come in the order of their times.
-    pub(super) fn count(&mut self, rule: u16, time: Timestamp) {
+    pub(super) fn count(&mut self, rule: u32, time: Timestamp) {
         let first = || (0, Iso8601(time).to_string());
         self.0.entry(rule).or_insert_with(first).0 += 1;
     }
@@ -41,7 +41,7 @@ impl Alerts {
         let [id, count, time] = words else {
             return Err(FORM);
         };
-        let id = id.parse::<u16>().map_err(|_| FORM)?;
+        let id = id.parse::<u32>().map_err(|_| FORM)?;
         let count = count.parse::<u64>().map_err(|_| FORM)?;
         if count == 0 {
             return Err("a rule that must not fire is left out");

@@ -32,9 +32,9 @@ pub(in crate::dissect) const DEFINITION: Definition = Definition {
         Attribute::field(3, "proto_tos", Type::U8, u8_at(1)),
         Attribute::field(4, "tot_len", Type::U16, u16_at(2)),
         Attribute::field(5, "identification", Type::U16, u16_at(4)),
-        Attribute::field(6, "rf_flag", Type::U8, bit_at(6, 0x80)),
-        Attribute::field(7, "df_flag", Type::U8, bit_at(6, 0x40)),
-        Attribute::field(8, "mf_flag", Type::U8, bit_at(6, 0x20)),
+        Attribute::field(6, "rf_flag", Type::U8, bit_at(6, 7)),
+        Attribute::field(7, "df_flag", Type::U8, bit_at(6, 6)),
+        Attribute::field(8, "mf_flag", Type::U8, bit_at(6, 5)),
         Attribute::packet(9, "frag_offset", Type::U16, frag_offset),
         Attribute::field(10, "proto_ttl", Type::U8, u8_at(8)),
         Attribute::field(11, "proto_id", Type::U8, u8_at(9)),
@@ -217,8 +217,11 @@ pub(super) fn flow_port<'a>(view: &View<'a>, version: u8, end: Direction) -> Opt
     Some(Value::Number(u64::from(port)))
 }
 
-fn total<'a>(view: &View<'a>, pick: fn(&Totals) -> u64) -> Option<Value<'a>> {
-    Some(Value::Number(pick(&view.totals_of(Protocol::Ipv4))))
+#[inline]
+fn total<'a>(view: &View<'a>, pick: impl Fn(Totals) -> u64) -> Option<Value<'a>> {
+    let cell = view.totals.get(Protocol::Ipv4 as usize);
+    // Inlined, so that one counter is loaded and not all of them.
+    Some(Value::Number(cell.map_or(0, |cell| pick(cell.get()))))
 }
 
 fn frag_packets<'a>(view: &View<'a>, _: usize) -> Option<Value<'a>> {
