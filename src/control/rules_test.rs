@@ -37,6 +37,9 @@ that lacks a file.";
 /// Where captures that live elsewhere are, unless a flag says so.
 const CAPTURES_VARIABLE: &str = "WIRELYNX_CAPTURES";
 
+/// Flows of one case. The table for live traffic takes longer to clear than a case takes to read.
+const FLOWS_MAX: u16 = 8_192;
+
 /// File of a rule folder that names captures that live elsewhere.
 const ELSEWHERE: &str = "captures.txt";
 
@@ -309,10 +312,12 @@ fn compared(folder: &RuleFolder, case: &str, expected: &Alerts, got: &Alerts) ->
 fn run(rules: &Arc<RuleSet>, capture: &Path) -> Result<Alerts, String> {
     let mut source =
         file::open(&capture.display().to_string()).map_err(|error| error.to_string())?;
-    let settings = Settings {
+    let mut settings = Settings {
         seed: super::seed(),
         ..Settings::default()
     };
+    settings.flows.flows_max = usize::from(FLOWS_MAX);
+    settings.applications.flows_max = u32::from(FLOWS_MAX);
     let mut worker = Worker::new(Arc::clone(rules), &settings, Scope::Rules);
     let mut alerts = Alerts::default();
     let mut take = |event: Event| {
@@ -334,6 +339,12 @@ fn run(rules: &Arc<RuleSet>, capture: &Path) -> Result<Alerts, String> {
         }
     }
     worker.finish(&mut take);
+    let counters = worker.counters();
+    if counters.flows.table_full > 0 || counters.applications.flows_full > 0 {
+        let capture = capture.display();
+        let text = format!("{capture}: more than {FLOWS_MAX} flows at a time: too many for a case");
+        return Err(text);
+    }
     match source.warning() {
         Some(damage) => Err(format!("{}: {damage}", capture.display())),
         None => Ok(alerts),
