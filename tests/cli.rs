@@ -194,7 +194,7 @@ fn capture_of(frames: &[Vec<u8>]) -> Vec<u8> {
 }
 
 /// A rule that one packet decides: this holds, and there is a source address.
-fn rule(id: u16, condition: &str) -> String {
+fn rule(id: u32, condition: &str) -> String {
     format!(
         "<beginning><property value=\"THEN\" delay_units=\"s\" delay_min=\"0\" delay_max=\"0\" \
          property_id=\"{id}\" type_property=\"ATTACK\" description=\"rule {id}\">\n\

@@ -15,7 +15,7 @@ use wirelynx::rules::load::{self, FileResult};
 use wirelynx::rules::property::Node;
 
 /// Rules about protocols that this program does not read: what their first finding names.
-const UNREADABLE: [(u16, &str); 5] = [
+const UNREADABLE: [(u32, &str); 5] = [
     (78, "`int.packet_count`"),
     (90, "`nas_5g.security_type`"),
     (91, "`ngap.procedure_code`"),
@@ -31,7 +31,7 @@ fn published() -> Option<Vec<PathBuf>> {
 }
 
 /// The number that a published file starts with is the id of its rule.
-fn id_of(file: &Path) -> u16 {
+fn id_of(file: &Path) -> u32 {
     let name = file.file_name().unwrap().to_string_lossy();
     name.split('.').next().unwrap().parse().unwrap()
 }
@@ -41,7 +41,7 @@ fn errors(result: &FileResult) -> Vec<&Diagnostic> {
 }
 
 /// Protocols of published rules that may come later than this test.
-fn waits_for(id: u16) -> Option<&'static str> {
+fn waits_for(id: u32) -> Option<&'static str> {
     let name = match id {
         15 | 34 => "http",
         48 => "ftp",
@@ -72,7 +72,7 @@ fn published_rules_load_as_they_are() {
         }
         assert!(errors(&result).is_empty(), "{}", errors(&result)[0]);
         assert_eq!(result.properties.len(), 1, "{file:?}");
-        assert_eq!(result.properties[0].id, u32::from(id));
+        assert_eq!(result.properties[0].id, id);
         loaded.push(id);
     }
     assert!(loaded.len() >= 22, "{loaded:?}");
@@ -128,7 +128,7 @@ fn a_published_tree_is_read_whole() {
 /// The functions of published rules find their lists beside the rule file or in `rules/lists`.
 #[test]
 fn published_functions_find_their_lists() {
-    let rule = |id: u16, condition: &str| {
+    let rule = |id: u32, condition: &str| {
         format!(
             "<beginning><property property_id=\"{id}\" value=\"THEN\">\
              <event boolean_expression=\"{condition}\"/>\

@@ -190,6 +190,23 @@ impl Joins {
         self.seed
     }
 
+    /// Does an instance wait for this event?
+    pub fn awaits(&self, rule: u32, event: u8) -> bool {
+        self.store(rule).is_some_and(|store| store.awaits(event))
+    }
+
+    /// A packet may be this event, which nothing waits for: does it start anything? Counts the
+    /// match.
+    pub fn begins(&mut self, (rule, event): (u32, u8)) -> bool {
+        if let Some(count) = self.counters.matches.get_mut(at(rule)) {
+            *count += 1;
+        }
+        self.candidates.clear();
+        self.starting
+            .get(at(rule))
+            .is_some_and(|events| events & 1 << event != 0)
+    }
+
     /// A packet may be this event, with values of this hash to share with earlier ones: could that
     /// start or continue anything? `number` gives numbers of the packet. Counts the match, and
     /// spares recording it if not.
@@ -214,7 +231,7 @@ impl Joins {
                 .is_some_and(|events| events & 1 << event != 0)
     }
 
-    /// Take in a match that [`Joins::concerns`] was asked about just now; true when it led to a
+    /// Take in a match that [`Joins::concerns`] or [`Joins::begins`] was asked about just now; true when it led to a
     /// verdict.
     pub fn matched(
         &mut self,
@@ -260,6 +277,9 @@ impl Joins {
 
     /// The next instance that a match may continue, newest first.
     fn next(&mut self, program: &Program, found: Match<'_>) -> Option<Candidate> {
+        if self.candidates.is_empty() {
+            return None;
+        }
         let store = self.stores.get(at(found.rule))?;
         self.candidates
             .next(store, program, found.event, found.record)

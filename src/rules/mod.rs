@@ -291,9 +291,15 @@ impl Engine {
         if !message.allows(event) {
             return false;
         }
-        let key = self.key(event, message);
-        let of_packet = |slot| message.number(slot);
-        if !self.joins.concerns(program, (rule, number), key, of_packet) {
+        // Most events that start an attempt are waited for by nothing.
+        let concerns = if self.joins.awaits(rule, number) {
+            let key = self.key(event, message);
+            let of_packet = |slot| message.number(slot);
+            self.joins.concerns(program, (rule, number), key, of_packet)
+        } else {
+            self.joins.begins((rule, number))
+        };
+        if !concerns {
             return false;
         }
         message.record(event, &mut self.record);

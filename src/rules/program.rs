@@ -596,7 +596,7 @@ fn key_of(expr: &Expr, event: &Event, layouts: &[Layout]) -> Option<Key> {
     let part = event.layout.part(usize::from(field), 0)?;
     // Values kept in different forms hash differently though they may be equal.
     let slot = *event.fields.get(usize::from(field))?;
-    part.is_like(earlier.part).then_some(Key {
+    part.is_like(&earlier.part).then_some(Key {
         field,
         slot,
         part,
