@@ -186,6 +186,34 @@ fn findings_are_as_recorded() {
     }
 }
 
+/// A folder's own files come first, in byte order, then those of the folders in it; a link that
+/// leads back into the folder is not followed.
+#[test]
+fn folders_are_read_with_those_in_them() {
+    let folder = tempfile::tempdir().unwrap();
+    let root = folder.path();
+    for file in [
+        "b/2.xml",
+        "b/c/1.xml",
+        "a/9.xml",
+        "10.xml",
+        "9.xml",
+        "a/notes.txt",
+    ] {
+        let file = root.join(file);
+        std::fs::create_dir_all(file.parent().unwrap()).unwrap();
+        std::fs::write(file, "<beginning></beginning>").unwrap();
+    }
+    std::os::unix::fs::symlink(root, root.join("a/around")).unwrap();
+    let found = load::collect(&[root.display().to_string()]);
+    let names: Vec<_> = found
+        .iter()
+        .map(|file| file.strip_prefix(root).unwrap())
+        .collect();
+    let expected = ["10.xml", "9.xml", "a/9.xml", "b/2.xml", "b/c/1.xml"];
+    assert_eq!(names, expected.map(Path::new));
+}
+
 #[test]
 fn the_language_reference_names_every_function() {
     let readme = Path::new(env!("CARGO_MANIFEST_DIR")).join("rules/README.md");

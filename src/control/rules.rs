@@ -1,4 +1,4 @@
-//! `wirelynx rules`: what rule files say, and what is wrong with them.
+//! `wirelynx rules`: what rule files say, what is wrong with them, and whether they work.
 
 use super::Failure;
 use crate::expr::Mode;
@@ -34,6 +34,9 @@ enum Command {
         #[arg(long, value_parser = ["mmt"])]
         compat: Option<String>,
     },
+    /// Run the captures beside rules, and compare the alerts with those expected
+    #[command(after_help = super::rules_test::EXAMPLES)]
+    Test(super::rules_test::Options),
     /// Show one rule: operators, delays, events, attributes
     Show {
         /// Its id
@@ -47,15 +50,16 @@ enum Command {
     },
 }
 
-/// Check, list or show.
+/// Check, list, test or show.
 ///
 /// # Errors
-/// A rule file has an error, a rule is unknown, or standard output is gone.
+/// A rule file has an error, a rule is unknown, a case fails, or standard output is gone.
 pub fn execute(options: &Options) -> Result<(), Failure> {
     let colour = super::colour();
     let listing = match &options.command {
         Command::Check { paths, compat } => listing::check(paths, mode(compat), colour),
         Command::List { paths, compat } => listing::list(&or_default(paths), mode(compat), colour),
+        Command::Test(options) => return super::rules_test::execute(options),
         Command::Show { id, paths, compat } => {
             listing::show(*id, &or_default(paths), mode(compat), colour)
         }
