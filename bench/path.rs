@@ -14,15 +14,17 @@
 #[allow(dead_code, reason = "the command line of the generator uses the rest")]
 mod traffic;
 
+#[path = "clock.rs"]
+mod clock;
+
 use clap::Parser;
+use clock::{Failure, cpu_nanos, preload};
 use std::collections::BTreeSet;
-use std::error::Error;
 use std::io::{self, BufWriter, Write};
 use std::path::{Path, PathBuf};
 use std::process::{Command, ExitCode, Stdio};
 use std::sync::Arc;
 use traffic::replicate::{Mix, Plan, captures_folder, load, replicate};
-use wirelynx::capture::file;
 use wirelynx::capture::memory::Preloaded;
 use wirelynx::capture::writer::PcapWriter;
 use wirelynx::capture::{Burst, Capture, Progress};
@@ -31,11 +33,6 @@ use wirelynx::output::Event;
 use wirelynx::packet::{Frame, LinkType, Timestamp};
 use wirelynx::rules::{RuleSet, load as rule_files};
 use wirelynx::worker::{Scope, Settings, Worker};
-
-type Failure = Box<dyn Error>;
-
-/// Frames kept of one input.
-const FRAMES_MAX: usize = 20_000_000;
 
 /// CPU time of one run at least. The system advances a thread's CPU time by ticks, of 4 ms where
 /// that was looked at: shorter runs would measure the tick.
@@ -156,15 +153,6 @@ fn inputs(arguments: &Arguments, folder: &Path) -> Result<Vec<(String, PathBuf)>
         inputs.push((name.to_owned(), path));
     }
     Ok(inputs)
-}
-
-fn preload(path: &Path) -> Result<Preloaded, Failure> {
-    let mut capture = file::open(&path.to_string_lossy())?;
-    let preloaded = Preloaded::from_capture(&mut capture, FRAMES_MAX)?;
-    if preloaded.frames() == 0 {
-        return Err(format!("{}: no frames", path.display()).into());
-    }
-    Ok(preloaded.repeat(u64::MAX))
 }
 
 /// The rules of scope `rules`, and of no other. What does not load is told: a rule that is not
@@ -346,12 +334,6 @@ fn measure(
         walk.ended,
     )?;
     Ok(())
-}
-
-/// CPU time of this thread, which the system counts in nanoseconds.
-fn cpu_nanos() -> Result<u64, Failure> {
-    let text = std::fs::read_to_string("/proc/thread-self/schedstat")?;
-    Ok(text.split(' ').next().unwrap_or_default().parse()?)
 }
 
 /// The part that runs under valgrind.

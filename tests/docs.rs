@@ -8,6 +8,9 @@
     reason = "this file is a test throughout, and may stop at the first surprise"
 )]
 
+#[path = "common/generated.rs"]
+mod generated;
+
 use serde_json::Value;
 use std::collections::BTreeMap;
 use std::fmt::Write;
@@ -16,31 +19,12 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use wirelynx::metrics::{Counters, Port, Snapshot, prometheus};
 
-const BEGIN: &str = "<!-- generated -->\n";
-const END: &str = "<!-- end -->\n";
-
 fn root() -> &'static Path {
     Path::new(env!("CARGO_MANIFEST_DIR"))
 }
 
 fn read(name: &str) -> String {
     fs::read_to_string(root().join(name)).unwrap()
-}
-
-/// The generated part of a document must be `expected`.
-fn check_generated(name: &str, expected: &str) {
-    let text = read(name);
-    let (before, rest) = text.split_once(BEGIN).unwrap();
-    let (found, after) = rest.split_once(END).unwrap();
-    if std::env::var_os("WIRELYNX_BLESS").is_some() {
-        let text = format!("{before}{BEGIN}{expected}{END}{after}");
-        fs::write(root().join(name), text).unwrap();
-    } else {
-        assert!(
-            found == expected,
-            "{name} is out of date: run with WIRELYNX_BLESS=1\n{expected}"
-        );
-    }
 }
 
 /// One of everything, so that every metric has a sample.
@@ -109,7 +93,7 @@ fn every_metric_is_documented() {
         }
         table.push_str(" |\n");
     }
-    check_generated("docs/metrics.md", &table);
+    generated::check("docs/metrics.md", &table);
     for document in ["docs/operations.md", "docs/outputs.md"] {
         for word in words(&read(document)).filter(|word| word.starts_with("wirelynx_")) {
             let name = word.trim_end_matches('_');
@@ -140,7 +124,7 @@ fn run(program: &str, arguments: &[&str]) -> String {
 #[test]
 fn every_protocol_is_documented() {
     let list = wirelynx(&["protocols"]);
-    check_generated("docs/protocols.md", &format!("```text\n{list}```\n"));
+    generated::check("docs/protocols.md", &format!("```text\n{list}```\n"));
 }
 
 /// Blocks of a document between fences of this kind.
@@ -231,7 +215,7 @@ fn samples_for_rule_authors_are_real() {
         env!("CARGO_BIN_EXE_wirelynx-traffic"),
         &["generate", scenario, "-o", &capture],
     );
-    let output = wirelynx(&["rules", "profile", &capture, "--rules", "rules"]);
+    let output = wirelynx(&["rules", "profile", &capture, "--rules", "rules/scans"]);
     // Lines without what a clock tells: two columns of ten, of which the second has a sign.
     let lines = |text: &str| -> Vec<String> {
         let mut lines: Vec<String> = text.lines().map(without_times).collect();
@@ -244,7 +228,7 @@ fn samples_for_rule_authors_are_real() {
 
 fn without_times(line: &str) -> String {
     let words: Vec<&str> = line.split_whitespace().collect();
-    match words.first().is_some_and(|id| id.parse::<u16>().is_ok()) && words.len() > 10 {
+    match words.first().is_some_and(|id| id.parse::<u32>().is_ok()) && words.len() > 10 {
         true => [&words[..7], &words[10..]].concat().join(" "),
         false => words.join(" "),
     }

@@ -30,6 +30,7 @@ const CLEAN: &[&str] = &[
     "dns",
     "http",
     "icmp",
+    "office",
     "scans",
     "ssh-bruteforce",
     "syn-flood",
@@ -289,6 +290,53 @@ fn scans_send_the_flags_of_their_kind() {
             ("tcp.flags == 0x012", 2),
         ],
     );
+}
+
+#[test]
+fn single_packets_have_the_fields_asked_for() {
+    if !tshark_is_here() {
+        return;
+    }
+    let packets = between_hosts(
+        "segment a b port=25 flags=syn+fin sequence=7 acknowledgment=9 window=3\n\
+         segment a b flags=none urgent-pointer=5 send=\"abc\"\n\
+         segment a b ip=6 flags=ece+cwr+psh+urg send=4\n\
+         icmp a b type=13 code=2 rest=00010002 send=12\n\
+         icmp a b ip=6 type=134 send=8\n\
+         ip a b protocol=99 send=20\n\
+         ip a b protocol=98 mf=yes offset=3 id=77 send=16\n",
+    );
+    counts(
+        &packets,
+        &[
+            (
+                "tcp.dstport == 25 && tcp.flags == 0x003 && tcp.window_size_value == 3",
+                1,
+            ),
+            ("tcp.seq_raw == 7 && tcp.ack_raw == 9", 1),
+            (
+                "tcp.flags == 0 && tcp.urgent_pointer == 5 && tcp.len == 3",
+                1,
+            ),
+            ("ipv6 && tcp.flags == 0x0e8 && tcp.urgent_pointer == 4", 1),
+            (
+                "icmp.type == 13 && icmp.code == 2 && icmp.ident == 1 && icmp.seq == 2",
+                1,
+            ),
+            ("icmpv6.type == 134", 1),
+            ("ip.proto == 99 && ip.len == 40", 1),
+            ("ip.flags.mf == 1 && ip.frag_offset == 3 && ip.id == 77", 1),
+            (WRONG, 0),
+        ],
+    );
+    for line in [
+        "segment a b flags=syn+fun",
+        "icmp a b rest=00",
+        "ip a b send=65500",
+    ] {
+        let text = format!("host a ip=10.0.0.1\nhost b ip=10.0.0.2\n{line}\n");
+        assert!(capture(&text).is_err(), "{line}");
+    }
 }
 
 #[test]

@@ -15,7 +15,7 @@ use wirelynx::rules::load::{self, FileResult};
 use wirelynx::rules::property::Node;
 
 /// Rules about protocols that this program does not read: what their first finding names.
-const UNREADABLE: [(u16, &str); 5] = [
+const UNREADABLE: [(u32, &str); 5] = [
     (78, "`int.packet_count`"),
     (90, "`nas_5g.security_type`"),
     (91, "`ngap.procedure_code`"),
@@ -31,7 +31,7 @@ fn published() -> Option<Vec<PathBuf>> {
 }
 
 /// The number that a published file starts with is the id of its rule.
-fn id_of(file: &Path) -> u16 {
+fn id_of(file: &Path) -> u32 {
     let name = file.file_name().unwrap().to_string_lossy();
     name.split('.').next().unwrap().parse().unwrap()
 }
@@ -41,7 +41,7 @@ fn errors(result: &FileResult) -> Vec<&Diagnostic> {
 }
 
 /// Protocols of published rules that may come later than this test.
-fn waits_for(id: u16) -> Option<&'static str> {
+fn waits_for(id: u32) -> Option<&'static str> {
     let name = match id {
         15 | 34 => "http",
         48 => "ftp",
@@ -157,7 +157,7 @@ fn a_published_tree_is_read_whole() {
 /// The functions of published rules find their lists beside the rule file or in `rules/lists`.
 #[test]
 fn published_functions_find_their_lists() {
-    let rule = |id: u16, condition: &str| {
+    let rule = |id: u32, condition: &str| {
         format!(
             "<beginning><property property_id=\"{id}\" value=\"THEN\">\
              <event boolean_expression=\"{condition}\"/>\
@@ -215,6 +215,34 @@ fn findings_are_as_recorded() {
             assert!(found == expected, "{recorded:?} has changed:\n{found}");
         }
     }
+}
+
+/// A folder's own files come first, in byte order, then those of the folders in it; a link that
+/// leads back into the folder is not followed.
+#[test]
+fn folders_are_read_with_those_in_them() {
+    let folder = tempfile::tempdir().unwrap();
+    let root = folder.path();
+    for file in [
+        "b/2.xml",
+        "b/c/1.xml",
+        "a/9.xml",
+        "10.xml",
+        "9.xml",
+        "a/notes.txt",
+    ] {
+        let file = root.join(file);
+        std::fs::create_dir_all(file.parent().unwrap()).unwrap();
+        std::fs::write(file, "<beginning></beginning>").unwrap();
+    }
+    std::os::unix::fs::symlink(root, root.join("a/around")).unwrap();
+    let found = load::collect(&[root.display().to_string()]);
+    let names: Vec<_> = found
+        .iter()
+        .map(|file| file.strip_prefix(root).unwrap())
+        .collect();
+    let expected = ["10.xml", "9.xml", "a/9.xml", "b/2.xml", "b/c/1.xml"];
+    assert_eq!(names, expected.map(Path::new));
 }
 
 #[test]

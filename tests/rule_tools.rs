@@ -16,12 +16,12 @@ use std::process::Command;
 const OPERATORS: &str = "tests/golden/rules-explain/operators.xml";
 
 /// Rules that are explained: where, which, and the name of what is kept.
-const EXPLAINED: [(&str, u16, &str); 9] = [
-    ("rules/access.xml", 1001, "1001"),
-    ("rules/access.xml", 1002, "1002"),
-    ("rules/evasion.xml", 1033, "1033"),
-    ("rules/scans.xml", 1021, "1021"),
-    ("rules/spoofing.xml", 1012, "1012"),
+const EXPLAINED: [(&str, u32, &str); 9] = [
+    ("rules/access/ssh-brute-force/rule.xml", 1001, "1001"),
+    ("rules/http/nikto/rule.xml", 1002, "1002"),
+    ("rules/fragments/tiny-first/rule.xml", 1033, "1033"),
+    ("rules/scans/refused-ports/rule.xml", 1021, "1021"),
+    ("rules/icmp/redirect-flood/rule.xml", 1012, "1012"),
     (OPERATORS, 1, "operators-1"),
     (OPERATORS, 2, "operators-2"),
     (OPERATORS, 3, "operators-3"),
@@ -48,7 +48,7 @@ fn run(arguments: &[&str]) -> (Option<i32>, String, String) {
     )
 }
 
-fn explain(file: &str, id: u16, more: &[&str]) -> String {
+fn explain(file: &str, id: u32, more: &[&str]) -> String {
     let id = id.to_string();
     let all = [&["rules", "explain", &id, file], more].concat();
     let (status, text, errors) = run(&all);
@@ -183,7 +183,7 @@ fn drawings_hold_every_state_and_edge() {
 fn a_drawing_is_not_written_over_a_rule() {
     let folder = tempfile::tempdir().unwrap();
     let rule = folder.path().join("rule.xml");
-    fs::copy(root().join("rules/scans.xml"), &rule).unwrap();
+    fs::copy(root().join("rules/scans/refused-ports/rule.xml"), &rule).unwrap();
     let (folder, rule) = (
         folder.path().display().to_string(),
         rule.display().to_string(),
@@ -209,13 +209,17 @@ fn a_profile_counts_what_rules_do() {
         .output()
         .unwrap();
     assert!(generated.status.success());
-    let profile = ["rules", "profile", &capture, "--rules", "rules"];
+    let folders = ["http/nikto", "scans/refused-ports", "icmp/redirect-flood"];
+    let folders = folders.map(|folder| format!("rules/{folder}"));
+    let paths = folders.iter().flat_map(|folder| ["--rules", folder]);
+    let paths: Vec<&str> = paths.collect();
+    let profile = [&["rules", "profile", &capture], &paths[..]].concat();
     let (status, json, errors) = run(&[&profile[..], &["--format", "json"]].concat());
     assert_eq!((status, errors.as_str()), (Some(0), ""));
     let json: serde_json::Value = serde_json::from_str(&json).unwrap();
     assert_eq!(json["is_part"], false);
     let rules = json["rules"].as_array().unwrap();
-    let (_, alerts, _) = run(&["read", &capture, "--rules", "rules"]);
+    let (_, alerts, _) = run(&[&["read", &capture], &paths[..]].concat());
     let mut times = Vec::new();
     let mut shares = 0.0;
     for rule in rules {

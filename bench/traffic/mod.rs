@@ -6,6 +6,7 @@ pub(crate) mod fragment;
 pub(crate) mod malformed;
 pub(crate) mod packet;
 pub(crate) mod random;
+pub(crate) mod raw;
 pub(crate) mod replicate;
 pub(crate) mod scan;
 pub(crate) mod stream;
@@ -87,6 +88,24 @@ pub(crate) const STATEMENTS: &[Statement] = &[
     statement("scan", 3, &[IP_OPTIONS, scan::SCAN_OPTIONS], scan::scan),
     statement("flood", 2, &[IP_OPTIONS, scan::FLOOD_OPTIONS], scan::flood),
     statement("malformed", 3, &[IP_OPTIONS], malformed::malformed),
+    statement(
+        "segment",
+        2,
+        &[IP_OPTIONS, raw::SEGMENT_OPTIONS],
+        raw::segment,
+    ),
+    statement(
+        "icmp",
+        2,
+        &[IP_OPTIONS, raw::ICMP_OPTIONS],
+        raw::icmp_statement,
+    ),
+    statement(
+        "ip",
+        2,
+        &[IP_OPTIONS, raw::IP_PACKET_OPTIONS],
+        raw::ip_packet,
+    ),
     statement("frame", 1, &[&["gap"]], malformed::frame),
 ];
 

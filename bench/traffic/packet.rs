@@ -20,6 +20,8 @@ pub(crate) const RST: u8 = 0x04;
 pub(crate) const PSH: u8 = 0x08;
 pub(crate) const ACK: u8 = 0x10;
 pub(crate) const URG: u8 = 0x20;
+pub(crate) const ECE: u8 = 0x40;
+pub(crate) const CWR: u8 = 0x80;
 
 /// Who sends a packet to whom: MAC and IP addresses of both sides.
 #[derive(Debug, Clone, Copy)]
@@ -50,6 +52,10 @@ pub(crate) struct IpFields {
     pub(crate) identification: u16,
     pub(crate) dont_fragment: bool,
     pub(crate) reserved: bool,
+    /// IPv4: more fragments follow.
+    pub(crate) more: bool,
+    /// IPv4: where this fragment starts, in units of 8 bytes.
+    pub(crate) offset: u16,
     /// IPv4 options, padded to a multiple of four.
     pub(crate) options: Vec<u8>,
 }
@@ -65,6 +71,8 @@ pub(crate) struct TcpFields {
     pub(crate) window: u16,
     /// Maximum segment size option, when not 0.
     pub(crate) segment_max: u16,
+    /// What the urgent pointer says; `None` for what a sender of urgent data would write.
+    pub(crate) urgent_pointer: Option<u16>,
 }
 
 /// A length as a 16-bit field; the largest value when it does not fit, which `world` prevents.
@@ -167,12 +175,15 @@ fn v6(address: IpAddr) -> Ipv6Addr {
 fn ipv4(addresses: [[u8; 4]; 2], fields: &IpFields, protocol: u8, payload: &[u8]) -> Vec<u8> {
     let header_length = 20 + fields.options.len();
     let words = u8::try_from(header_length / 4).unwrap_or(15);
-    let flags = (u8::from(fields.reserved) << 7) | (u8::from(fields.dont_fragment) << 6);
+    let flags = (u16::from(fields.reserved) << 15)
+        | (u16::from(fields.dont_fragment) << 14)
+        | (u16::from(fields.more) << 13);
     let mut packet = Vec::with_capacity(header_length + payload.len());
     packet.extend([0x40 | words, fields.tos]);
     packet.extend(short(header_length + payload.len()).to_be_bytes());
     packet.extend(fields.identification.to_be_bytes());
-    packet.extend([flags, 0, fields.ttl, protocol, 0, 0]);
+    packet.extend((flags | fields.offset).to_be_bytes());
+    packet.extend([fields.ttl, protocol, 0, 0]);
     packet.extend(addresses.as_flattened());
     packet.extend(&fields.options);
     let checksum = fold(sum(&packet));
@@ -201,11 +212,11 @@ pub(crate) fn tcp(path: &Path, fields: &TcpFields, payload: &[u8]) -> Vec<u8> {
     let words: u8 = if fields.segment_max == 0 { 5 } else { 6 };
     segment.extend([words << 4, fields.flags]);
     segment.extend(fields.window.to_be_bytes());
-    // An urgent pointer at the end of the payload: what a sender of urgent data would write.
-    let urgent = if fields.flags & URG == 0 {
-        0
-    } else {
-        short(payload.len())
+    // A sender of urgent data points at the end of its payload.
+    let urgent = match fields.urgent_pointer {
+        Some(urgent) => urgent,
+        None if fields.flags & URG == 0 => 0,
+        None => short(payload.len()),
     };
     segment.extend([0, 0]);
     segment.extend(urgent.to_be_bytes());

@@ -132,6 +132,7 @@ impl Attempt<'_> {
             flags,
             window: if flags & RST == 0 { 1_024 } else { 0 },
             segment_max: if flags & SYN == 0 { 0 } else { 1_460 },
+            urgent_pointer: None,
         };
         self.send(sender, reply, PROTOCOL_TCP, &tcp(&path, &fields, b""))?;
         Ok(())

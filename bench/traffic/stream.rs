@@ -114,6 +114,7 @@ impl<'a, 'b> Connection<'a, 'b> {
             flags,
             window: self.window,
             segment_max: if flags & SYN == 0 { 0 } else { 1_460 },
+            urgent_pointer: None,
         };
         let packet = tcp(&path, &fields, payload);
         let frame = ip_frame(&path, &self.fields, PROTOCOL_TCP, &packet);

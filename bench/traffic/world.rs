@@ -24,7 +24,18 @@ const HOSTS_MAX: usize = 1_000;
 const TIME_MAX: u64 = 365 * 86_400 * 1_000_000_000;
 
 /// Options of every statement that sends IP packets.
-pub(crate) const IP_OPTIONS: &[&str] = &["ip", "ttl", "tos", "id", "df", "rf", "ip-options", "gap"];
+pub(crate) const IP_OPTIONS: &[&str] = &[
+    "ip",
+    "ttl",
+    "tos",
+    "id",
+    "df",
+    "rf",
+    "mf",
+    "offset",
+    "ip-options",
+    "gap",
+];
 
 /// One generated frame.
 #[derive(Debug, Clone)]
@@ -267,6 +278,8 @@ impl World {
             identification: segment.number("id", 0xffff, self.identification)?,
             dont_fragment: segment.flag("df", false)?,
             reserved: segment.flag("rf", false)?,
+            more: segment.flag("mf", false)?,
+            offset: segment.number("offset", 0x1fff, 0)?,
             options,
         })
     }

@@ -6,6 +6,7 @@ pub mod progress;
 pub mod protocols;
 pub mod read;
 pub mod rules;
+pub mod rules_test;
 pub mod run;
 
 use std::io::IsTerminal as _;

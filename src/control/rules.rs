@@ -1,4 +1,5 @@
-//! `wirelynx rules`: what rule files say, what is wrong with them, how they run and what they cost.
+//! `wirelynx rules`: what rule files say, what is wrong with them, how they run, what they cost
+//! and whether they work.
 
 mod profile;
 
@@ -59,10 +60,13 @@ enum Command {
     /// What each rule does and costs on a capture, the most costly first
     #[command(after_help = profile::EXAMPLES)]
     Profile(profile::Options),
+    /// Run the captures beside rules, and compare the alerts with those expected
+    #[command(after_help = super::rules_test::EXAMPLES)]
+    Test(super::rules_test::Options),
     /// Show one rule: operators, delays, events, attributes
     Show {
         /// Its id
-        id: u16,
+        id: u32,
         /// Rule files, or folders of them
         #[arg(long = "rules", value_name = "PATH")]
         paths: Vec<String>,
@@ -76,7 +80,7 @@ enum Command {
 #[derive(Debug, clap::Args)]
 struct Explain {
     /// Its id
-    id: u16,
+    id: u32,
     /// Rule files, or folders of them [default: rules]
     paths: Vec<String>,
     /// Draw the automaton into this file; - for standard output, instead of the text
@@ -93,10 +97,10 @@ enum Format {
     Json,
 }
 
-/// Check, list, show, explain or profile.
+/// Check, list, show, explain, profile or test.
 ///
 /// # Errors
-/// A rule file has an error, a rule is unknown, or standard output is gone.
+/// A rule file has an error, a rule is unknown, a case fails, or standard output is gone.
 pub fn execute(options: &Options) -> Result<(), Failure> {
     let colour = super::colour();
     let listing = match &options.command {
@@ -114,6 +118,7 @@ pub fn execute(options: &Options) -> Result<(), Failure> {
             text: profile::execute(options)?,
             ..Listing::default()
         },
+        Command::Test(options) => return super::rules_test::execute(options),
         Command::Show { id, paths, compat } => {
             listing::show(*id, &or_default(paths), mode(compat), colour)
         }

@@ -38,6 +38,19 @@ pub(super) struct Candidates {
 }
 
 impl Candidates {
+    /// Forget the last match.
+    #[inline]
+    pub(super) fn clear(&mut self) {
+        self.tried.clear();
+        self.untried.clear();
+    }
+
+    /// Is there nothing left to give?
+    #[inline]
+    pub(super) fn is_empty(&self) -> bool {
+        self.tried.is_empty() && self.untried.is_empty()
+    }
+
     /// Start on a match: find the classes at each edge of `event` whose key hashes to `key`, but
     /// for those that a number of the packet rules out; `number` gives these. False when there is
     /// none.
@@ -49,8 +62,7 @@ impl Candidates {
         key: u64,
         mut number: impl FnMut(Slot) -> Option<u64>,
     ) -> bool {
-        self.tried.clear();
-        self.untried.clear();
+        self.clear();
         let Some(compiled) = program.event(event).filter(|_| store.awaits(event)) else {
             return false;
         };

@@ -302,6 +302,7 @@ impl<'b, 'm> Message<'b, 'm> {
     }
 
     /// The number that an attribute has in this packet.
+    #[inline]
     pub fn number(&mut self, slot: Slot) -> Option<u64> {
         match self.value(slot) {
             Some(Value::Number(number)) => Some(number),
@@ -310,6 +311,7 @@ impl<'b, 'm> Message<'b, 'm> {
     }
 
     /// The value of an attribute, if the packet has it.
+    #[inline]
     pub fn value(&mut self, slot: Slot) -> Option<Value<'b>> {
         if !self.has(slot) {
             return None;
@@ -350,8 +352,9 @@ impl<'b, 'm> Message<'b, 'm> {
     /// Copy what the event records of the packet.
     pub fn record(&mut self, event: &Event, record: &mut [u8]) {
         let (time, number) = (self.view.frame.timestamp, self.view.facts.number);
-        let values = event.fields.iter().map(|slot| self.value(*slot));
-        event.layout.fill(record, time, number, values);
+        let slots = event.fields.as_slice();
+        let value = |place| slots.get(place).and_then(|slot: &Slot| self.value(*slot));
+        event.layout.fill(record, time, number, value);
     }
 }
 

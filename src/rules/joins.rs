@@ -4,80 +4,18 @@
 //! Everything here works on matches, instances and time alone; the packet is only asked again for
 //! operators whose events share one packet.
 
+pub use super::matches::{Alert, Counters, Limits, Match, SamePacket};
+
 use super::candidates::{Candidate, Candidates};
 use super::machine::{Edge, Enter, INIT, Machine, StateId};
 use super::program::{Event, Program, Slot};
 use super::steps::{Awaited, Places, Steps};
 use super::store::{AHEAD, Joined, NONE, Store};
-use super::verdict::{self, Verdict};
+use super::verdict;
 use super::wheel::{Entry, Wheel};
 use crate::expr::Mode;
 use crate::packet::Timestamp;
 use std::sync::Arc;
-
-/// A verdict with what led to it.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Alert {
-    /// Place of the rule among the loaded ones.
-    pub rule: u32,
-    /// What is said.
-    pub verdict: Verdict,
-    /// Event time: that of the deciding packet, or the deadline that passed.
-    pub timestamp: Timestamp,
-    /// Number of the deciding packet; 0 for a deadline.
-    pub packet: u64,
-    /// It was a deadline that decided.
-    pub timed_out: bool,
-    /// Bound events: bit N for event N.
-    pub bound: u64,
-    /// Their records, laid out as the rule's program says.
-    pub record: Box<[u8]>,
-}
-
-/// An event of a rule that one packet allows.
-#[derive(Debug, Clone, Copy)]
-pub struct Match<'a> {
-    /// Place of the rule.
-    pub rule: u32,
-    /// Which event, from 1.
-    pub event: u8,
-    /// When.
-    pub timestamp: Timestamp,
-    /// Number of the packet.
-    pub packet: u64,
-    /// What was recorded of it.
-    pub record: &'a [u8],
-}
-
-/// Asks the current packet whether it may also be another event, for operators of one packet.
-pub trait SamePacket {
-    /// The record of that event, when the packet allows it.
-    fn other(&mut self, program: &Program, event: u8) -> Option<Vec<u8>>;
-}
-
-/// Counters of the joins; all only grow but `live`.
-#[derive(Debug, Default, Clone, PartialEq, Eq)]
-pub struct Counters {
-    /// Matches taken in, by rule.
-    pub matches: Vec<u64>,
-    /// Verdicts, by rule.
-    pub alerts: Vec<u64>,
-    /// Instances evicted because a bound was reached, by rule.
-    pub evicted: Vec<u64>,
-    /// Classes of instances that a match was tried against.
-    pub tries: u64,
-    /// Instances now.
-    pub live: u64,
-}
-
-/// Bounds on instances.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Limits {
-    /// Of one rule.
-    pub per_rule: usize,
-    /// Of all rules together.
-    pub total: usize,
-}
 
 /// Instances of all rules.
 #[derive(Debug)]
@@ -85,6 +23,8 @@ pub struct Joins {
     pub(super) stores: Vec<Store>,
     wheel: Wheel,
     sequence: u64,
+    /// Number of the latest packet.
+    packet: u64,
     live: usize,
     limits: Limits,
     seed: u64,
@@ -127,6 +67,7 @@ impl Joins {
                 .collect(),
             wheel: Wheel::default(),
             sequence: 0,
+            packet: 0,
             live: 0,
             limits,
             seed,
@@ -185,9 +126,31 @@ impl Joins {
         }
     }
 
+    /// Note the number of the packet that is looked at from now on.
+    pub fn note_packet(&mut self, number: u64) {
+        self.packet = number;
+    }
+
     /// Secret under which keys are hashed.
     pub fn seed(&self) -> u64 {
         self.seed
+    }
+
+    /// Does an instance wait for this event?
+    pub fn awaits(&self, rule: u32, event: u8) -> bool {
+        self.store(rule).is_some_and(|store| store.awaits(event))
+    }
+
+    /// A packet may be this event, which nothing waits for: does it start anything? Counts the
+    /// match.
+    pub fn begins(&mut self, (rule, event): (u32, u8)) -> bool {
+        if let Some(count) = self.counters.matches.get_mut(at(rule)) {
+            *count += 1;
+        }
+        self.candidates.clear();
+        self.starting
+            .get(at(rule))
+            .is_some_and(|events| events & 1 << event != 0)
     }
 
     /// A packet may be this event, with values of this hash to share with earlier ones: could that
@@ -214,8 +177,8 @@ impl Joins {
                 .is_some_and(|events| events & 1 << event != 0)
     }
 
-    /// Take in a match that [`Joins::concerns`] was asked about just now; true when it led to a
-    /// verdict.
+    /// Take in a match that [`Joins::concerns`] or [`Joins::begins`] was asked about just now; true
+    /// when it led to a verdict.
     pub fn matched(
         &mut self,
         program: &Program,
@@ -260,6 +223,9 @@ impl Joins {
 
     /// The next instance that a match may continue, newest first.
     fn next(&mut self, program: &Program, found: Match<'_>) -> Option<Candidate> {
+        if self.candidates.is_empty() {
+            return None;
+        }
         let store = self.stores.get(at(found.rule))?;
         self.candidates
             .next(store, program, found.event, found.record)
@@ -440,7 +406,12 @@ impl Joins {
             }
             Enter::Resumed => window.1 = window.1.min(store.cap(index, target.depth)),
         }
-        store.settle(program, index, state, (sequence, step.packet), window);
+        let seen = if step.packet == 0 {
+            self.packet
+        } else {
+            step.packet
+        };
+        store.settle(program, index, state, (sequence, seen), window);
         if target.window.immediate {
             return self.decide_now(step, index, state, packet, emit);
         }
@@ -514,7 +485,7 @@ impl Joins {
             step,
             index,
             timeout,
-            Enter::Fresh,
+            after_time_out(program),
             (0, u64::MAX),
             false,
             packet,
@@ -567,12 +538,13 @@ impl Joins {
         }
     }
 
-    /// Room for one more instance is made by evicting the one that has waited longest; that may be
-    /// the very instance to copy, which then gives nothing.
+    /// Room for one more instance is made by evicting the one of the rule that has waited longest;
+    /// that may be the very instance to copy, which then gives nothing. A rule without instances
+    /// gets its first one all the same, so that no other rule can silence it.
     fn create(&mut self, program: &Program, rule: u32, from: Option<u32>) -> Option<u32> {
         let full = self.live >= self.limits.total;
         let store = self.stores.get_mut(at(rule))?;
-        if full || store.is_full() {
+        if (full && store.live() > 0) || store.is_full() {
             let oldest = store.oldest()?;
             store.remove(program, oldest);
             self.live -= 1;
@@ -647,7 +619,7 @@ impl Joins {
             step,
             index,
             timeout,
-            Enter::Fresh,
+            after_time_out(step.program),
             running,
             false,
             packet,
@@ -657,31 +629,25 @@ impl Joins {
 
     /// Fire the deadlines before `now`; cheap when there are none.
     pub fn advance(&mut self, programs: &[Program], now: Timestamp, emit: &mut impl FnMut(Alert)) {
-        if self.wheel.may_be_due(now.micros()) {
+        // A deadline that is set when another one passes takes its turn among the later ones.
+        while self.wheel.is_behind(now.micros()) {
             let due = self.wheel.advance(now.micros());
-            self.fire(programs, &due, false, emit);
+            self.fire(programs, &due, emit);
             self.wheel.recycle(due);
         }
     }
 
     /// The input has ended: in standard mode every pending deadline passes.
     pub fn finish_all(&mut self, programs: &[Program], emit: &mut impl FnMut(Alert)) {
-        // A time-out may lead to another wait (a NOT inside another operator), so look again.
         while !self.wheel.is_empty() {
-            let due = self.wheel.drain();
-            self.fire(programs, &due, true, emit);
+            let due = self.wheel.advance(u64::MAX);
+            self.fire(programs, &due, emit);
             self.wheel.recycle(due);
         }
     }
 
-    /// What was to happen at these deadlines; at the end of the input, all have passed.
-    fn fire(
-        &mut self,
-        programs: &[Program],
-        due: &[Entry],
-        is_end: bool,
-        emit: &mut impl FnMut(Alert),
-    ) {
+    /// Do what was to happen at these deadlines.
+    fn fire(&mut self, programs: &[Program], due: &[Entry], emit: &mut impl FnMut(Alert)) {
         for (place, entry) in due.iter().enumerate() {
             for (ahead, what) in AHEAD {
                 let coming = due.get(place + ahead).map(|entry| entry.key);
@@ -697,7 +663,7 @@ impl Joins {
                 continue;
             };
             if index == NONE {
-                self.expire(program, rule, is_end);
+                self.expire(program, rule);
                 continue;
             }
             let timestamp = Timestamp::from_micros(entry.deadline_us);
@@ -714,13 +680,13 @@ impl Joins {
     }
 
     /// End the oldest instances of a rule whose deadline has passed, which nobody notices.
-    fn expire(&mut self, program: &Program, rule: u32, is_end: bool) {
+    fn expire(&mut self, program: &Program, rule: u32) {
         let wheel = &self.wheel;
         let Some(store) = self.stores.get_mut(at(rule)) else {
             return;
         };
         let before = store.live();
-        let next = store.expire(program, |deadline| is_end || wheel.has_passed(deadline));
+        let next = store.expire(program, |deadline| wheel.has_passed(deadline));
         self.live -= before - store.live();
         let next = next.filter(|deadline_us| *deadline_us != u64::MAX);
         store.is_scheduled = next.is_some();
@@ -751,6 +717,15 @@ impl Joins {
 
     fn store_mut(&mut self, rule: u32) -> Option<&mut Store> {
         self.stores.get_mut(at(rule))
+    }
+}
+
+/// How a window opens when another one has passed: within the outer one, which the published engine
+/// forgets.
+fn after_time_out(program: &Program) -> Enter {
+    match program.mode {
+        Mode::Standard => Enter::Resumed,
+        Mode::Compat => Enter::Fresh,
     }
 }
 

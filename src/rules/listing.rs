@@ -117,7 +117,7 @@ pub fn list(paths: &[String], mode: Mode, colour: bool) -> Listing {
 }
 
 /// `rules show ID`: everything about one property.
-pub fn show(id: u16, paths: &[String], mode: Mode, colour: bool) -> Listing {
+pub fn show(id: u32, paths: &[String], mode: Mode, colour: bool) -> Listing {
     let loaded = load::read(paths, mode);
     let Some(property) = loaded.properties.iter().find(|p| p.id == id) else {
         return unknown(id, &loaded, colour);
@@ -131,7 +131,7 @@ pub fn show(id: u16, paths: &[String], mode: Mode, colour: bool) -> Listing {
 
 /// `rules explain ID`: how the engine runs one property, as text and as a drawing.
 pub fn explain(
-    id: u16,
+    id: u32,
     paths: &[String],
     mode: Mode,
     instances_max: usize,
@@ -159,7 +159,7 @@ pub fn explain(
     )
 }
 
-fn unknown(id: u16, loaded: &Loaded, colour: bool) -> Listing {
+fn unknown(id: u32, loaded: &Loaded, colour: bool) -> Listing {
     let known: Vec<String> = loaded.properties.iter().map(|p| p.id.to_string()).collect();
     let mut findings = findings(loaded, colour);
     let known = match known.is_empty() {

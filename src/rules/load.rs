@@ -81,16 +81,24 @@ impl Loader {
 
     /// Read one file.
     pub fn read_file(&mut self, path: &Path) -> FileResult {
+        self.read_below(folder_of(path), path)
+    }
+
+    /// Read one file that was found below the folder `root`. Its lists may be beside it or in a
+    /// folder `lists` further up, so that the themes of a library share them.
+    fn read_below(&mut self, root: &Path, path: &Path) -> FileResult {
         let name = path.display().to_string();
         match read_bounded(path) {
             Ok(bytes) => {
-                let folder = path
-                    .parent()
-                    .map_or_else(|| PathBuf::from("lists"), |p| p.join("lists"));
-                let lists = self.lists.entry(folder.clone()).or_insert_with(|| {
-                    let others = self.folders.iter().filter(|other| **other != folder);
-                    let others = others.cloned().collect::<Vec<_>>();
-                    Lists::new(std::iter::once(folder).chain(others).collect())
+                let folder = folder_of(path).to_owned();
+                let others = &self.folders;
+                let lists = self.lists.entry(folder).or_insert_with_key(|folder| {
+                    let above = folder.ancestors().take_while(|f| f.starts_with(root));
+                    let mut found: Vec<PathBuf> = above.map(|f| f.join("lists")).collect();
+                    let new = others.iter().filter(|other| !found.contains(other));
+                    let new: Vec<PathBuf> = new.cloned().collect();
+                    found.extend(new);
+                    Lists::new(found)
                 });
                 read_bytes(&name, &bytes, self.mode, lists)
             }
@@ -98,13 +106,29 @@ impl Loader {
         }
     }
 
-    /// Read these files, and all `*.xml` of these folders.
+    /// Read these files, and all `*.xml` in and below these folders.
     pub fn read(&mut self, paths: &[String]) -> Loaded {
+        let mut files = Vec::new();
+        for path in paths {
+            let root = Path::new(path);
+            let found = collect(std::slice::from_ref(path)).into_iter();
+            files.extend(found.map(|file| (root, file)));
+        }
+        files.truncate(RULE_FILES_MAX);
+        self.read_files(files)
+    }
+
+    /// Read these files, each with the folder below which it was found.
+    pub fn read_files<'p>(
+        &mut self,
+        files: impl IntoIterator<Item = (&'p Path, PathBuf)>,
+    ) -> Loaded {
         let mut loaded = Loaded::default();
-        let mut seen: HashMap<u16, String> = HashMap::new();
-        for path in collect(paths) {
+        let mut seen: HashMap<u32, String> = HashMap::new();
+        for (root, path) in files {
             loaded.files += 1;
-            let result = self.read_file(&path);
+            let root = if root == path { folder_of(root) } else { root };
+            let result = self.read_below(root, &path);
             loaded.diagnostics.extend(result.diagnostics);
             for property in result.properties {
                 if let Some(first) = seen.get(&property.id) {
@@ -124,6 +148,10 @@ impl Loader {
     }
 }
 
+fn folder_of(file: &Path) -> &Path {
+    file.parent().unwrap_or(file)
+}
+
 /// Read one file, with lists from beside it or from [`LISTS_FOLDER`].
 pub fn read_file(path: &Path, mode: Mode) -> FileResult {
     Loader::new(mode, &[PathBuf::from(LISTS_FOLDER)]).read_file(path)
@@ -135,27 +163,41 @@ pub fn read(paths: &[String], mode: Mode) -> Loaded {
 }
 
 /// Files as given; a folder stands for its `*.xml`, in byte order of their names, which is the
-/// order that MMT loads compiled rules in. What cannot be listed is kept, so that reading it says
-/// why.
+/// order that MMT loads compiled rules in, and then for those of the folders in it. What cannot be
+/// listed is kept, so that reading it says why.
 pub fn collect(paths: &[String]) -> Vec<PathBuf> {
     let mut files = Vec::new();
     for path in paths {
         let path = PathBuf::from(path);
-        match std::fs::read_dir(&path) {
-            Ok(entries) if path.is_dir() => {
-                let entries = entries.filter_map(|entry| Some(entry.ok()?.path()));
-                let is_rule = |file: &PathBuf| file.extension().is_some_and(|e| e == "xml");
-                let mut found: Vec<PathBuf> =
-                    entries.filter(is_rule).take(RULE_FILES_MAX).collect();
-                let name = |file: &PathBuf| file.file_name().map(ToOwned::to_owned);
-                found.sort_by_key(|file| name(file).map(|n| n.as_encoded_bytes().to_vec()));
-                files.extend(found);
-            }
-            _ => files.push(path),
+        if path.is_dir() {
+            collect_folder(path, &mut files);
+        } else {
+            files.push(path);
         }
         files.truncate(RULE_FILES_MAX);
     }
     files
+}
+
+fn collect_folder(folder: PathBuf, files: &mut Vec<PathBuf>) {
+    let Ok(entries) = std::fs::read_dir(&folder) else {
+        return files.push(folder);
+    };
+    let mut entries: Vec<std::fs::DirEntry> = entries
+        .filter_map(Result::ok)
+        .take(RULE_FILES_MAX)
+        .collect();
+    entries.sort_by_key(|entry| entry.file_name().as_encoded_bytes().to_vec());
+    // A link is no folder here, so that none leads round in circles.
+    let is_folder = |entry: &std::fs::DirEntry| entry.file_type().is_ok_and(|kind| kind.is_dir());
+    let (folders, rest): (Vec<_>, Vec<_>) = entries.into_iter().partition(is_folder);
+    let paths = rest.iter().map(std::fs::DirEntry::path);
+    files.extend(paths.filter(|file| file.extension().is_some_and(|e| e == "xml")));
+    for folder in folders {
+        if files.len() < RULE_FILES_MAX {
+            collect_folder(folder.path(), files);
+        }
+    }
 }
 
 fn read_bounded(path: &Path) -> Result<Vec<u8>, String> {

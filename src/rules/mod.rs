@@ -26,6 +26,7 @@ mod embedded;
 mod graph;
 mod index;
 mod lint;
+mod matches;
 pub mod steps;
 mod svg;
 mod tree;
@@ -60,7 +61,7 @@ pub struct RuleSet {
 
 impl RuleSet {
     /// Compile properties in load order; those that cannot run come back with the reason.
-    pub fn new(properties: Vec<Property>, mode: Mode) -> (Self, Vec<(u16, program::Error)>) {
+    pub fn new(properties: Vec<Property>, mode: Mode) -> (Self, Vec<(u32, program::Error)>) {
         let mut attributes = Attributes::default();
         let mut programs = Vec::new();
         let mut failed = Vec::new();
@@ -158,6 +159,7 @@ impl Engine {
     ) {
         self.joins
             .advance(&rules.programs, view.frame.timestamp, emit);
+        self.joins.note_packet(view.facts.number);
         self.walk(rules, view, values, ProtocolSet::default(), emit);
     }
 
@@ -324,9 +326,15 @@ impl Engine {
         if !message.allows(event) {
             return false;
         }
-        let key = self.key(event, message);
-        let of_packet = |slot| message.number(slot);
-        if !self.joins.concerns(program, (rule, number), key, of_packet) {
+        // Most events that start an attempt are waited for by nothing.
+        let concerns = if self.joins.awaits(rule, number) {
+            let key = self.key(event, message);
+            let of_packet = |slot| message.number(slot);
+            self.joins.concerns(program, (rule, number), key, of_packet)
+        } else {
+            self.joins.begins((rule, number))
+        };
+        if !concerns {
             return false;
         }
         message.record(event, &mut self.record);

@@ -508,7 +508,11 @@ fn split(
             attributes.slot(id).unwrap_or(Slot::MAX)
         });
         let access = Access::of(expr, mode, |id| attributes.slot(id).unwrap_or(Slot::MAX));
+        // What may be missing reads as 0, which an evaluation knows and a test does not.
+        let optional = &event.optional;
+        let access = access.filter(|access| !optional.contains(&access.slot));
         let test = code.as_test().filter(|_| is_number);
+        let test = test.filter(|(slot, _)| !optional.contains(slot));
         // What remembers its calls is asked as often as everything before it holds.
         let comes_late = event.guard.iter().any(Code::is_stateful);
         if let Some(access) = access.filter(|_| test.is_some() || !comes_late) {
@@ -596,7 +600,8 @@ fn key_of(expr: &Expr, event: &Event, layouts: &[Layout]) -> Option<Key> {
     let part = event.layout.part(usize::from(field), 0)?;
     // Values kept in different forms hash differently though they may be equal.
     let slot = *event.fields.get(usize::from(field))?;
-    part.is_like(earlier.part).then_some(Key {
+    let is_sure = !event.optional.contains(&slot);
+    (is_sure && part.is_like(&earlier.part)).then_some(Key {
         field,
         slot,
         part,

@@ -28,8 +28,8 @@ impl Kind {
 /// One property of a rule file, checked: event ids are 1..=events.len(), references resolve.
 #[derive(Debug, Clone)]
 pub struct Property {
-    /// Rule id, 1 to 65535.
-    pub id: u16,
+    /// Rule id, from 1.
+    pub id: u32,
     /// What it looks for.
     pub kind: Kind,
     /// Text for alerts; may be empty.

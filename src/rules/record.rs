@@ -104,18 +104,20 @@ impl Layout {
             .position(|field| field.attribute == attribute)
     }
 
-    /// Make a record: time and number of the packet, and what it has of the fields, in order.
+    /// Make a record: time and number of the packet, and of each field what `value` gives for its
+    /// place.
+    #[inline]
     pub fn fill<'v>(
         &self,
         record: &mut [u8],
         timestamp: Timestamp,
         number: u64,
-        values: impl Iterator<Item = Option<Value<'v>>>,
+        mut value: impl FnMut(usize) -> Option<Value<'v>>,
     ) {
         let mut present = 0;
-        for ((place, field), value) in self.fields.iter().enumerate().zip(values) {
-            if value.is_some_and(|value| field.store(record, value)) {
-                present |= 1 << place;
+        for (place, field) in self.fields.iter().enumerate() {
+            if let Some(value) = value(place) {
+                present |= u64::from(field.store(record, value)) << (place % FIELDS_MAX);
             }
         }
         store_u64(record, 0, present);
@@ -185,34 +187,34 @@ pub struct Part {
 
 impl Part {
     /// Are values kept in the same form?
-    pub fn is_like(self, other: Self) -> bool {
+    pub fn is_like(&self, other: &Self) -> bool {
         self.form == other.form
     }
 
     #[inline]
-    fn is_there(self, record: &[u8]) -> bool {
+    fn is_there(&self, record: &[u8]) -> bool {
         load_u64(record, self.base) & self.bit != 0
     }
 
     #[inline]
-    fn word(self, record: &[u8]) -> u64 {
+    fn word(&self, record: &[u8]) -> u64 {
         load_u64(record, self.offset) & self.mask
     }
 
     /// The number that a record holds, if this is one and there.
     #[inline]
-    pub fn number(self, record: &[u8]) -> Option<u64> {
+    pub fn number(&self, record: &[u8]) -> Option<u64> {
         (self.form == Form::Number && self.is_there(record)).then(|| self.word(record))
     }
 
     /// Are the values that two records hold equal? None where that is not a matter of a few words.
     #[inline]
-    pub fn equals(self, record: &[u8], other: Self, earlier: &[u8]) -> Option<bool> {
+    pub fn equals(&self, record: &[u8], other: &Self, earlier: &[u8]) -> Option<bool> {
         if self.form != other.form || !self.is_there(record) || !other.is_there(earlier) {
             return None;
         }
         let same = self.word(record) == other.word(earlier);
-        let second = |part: Self, record| load_u64(record, part.offset + 8);
+        let second = |part: &Self, record| load_u64(record, part.offset + 8);
         match self.form {
             Form::Number => Some(same),
             Form::Short(length) if length <= 8 => Some(same),
@@ -222,8 +224,12 @@ impl Part {
     }
 
     /// Add the value that a record holds to a hash.
-    #[inline]
-    pub fn hash_held(self, hash: Hash, record: &[u8]) -> Hash {
+    #[inline(always)]
+    #[allow(
+        clippy::inline_always,
+        reason = "a call would pass the hash through memory"
+    )]
+    pub fn hash_held(&self, hash: Hash, record: &[u8]) -> Hash {
         if !self.is_there(record) {
             return hash.with_word(ABSENT);
         }
@@ -238,7 +244,7 @@ impl Part {
     }
 
     #[inline(never)]
-    fn hash_long(self, hash: Hash, record: &[u8]) -> Hash {
+    fn hash_long(&self, hash: Hash, record: &[u8]) -> Hash {
         let length = usize::try_from(load_u32(record, self.offset)).unwrap_or(usize::MAX);
         let start = self.offset + LONG_HEADER;
         match record.get(start..start.saturating_add(length.min(VALUE_BYTES_MAX))) {
@@ -249,7 +255,7 @@ impl Part {
 
     /// Add a packet's value to a hash: as if it were recorded first.
     #[inline]
-    pub fn hash_value(self, hash: Hash, value: Value<'_>) -> Hash {
+    pub fn hash_value(&self, hash: Hash, value: Value<'_>) -> Hash {
         match (self.form, value) {
             (Form::Number, Value::Number(number)) => hash.with_word(number),
             (Form::Float, Value::Float(number)) => hash.with_word(number.to_bits()),
@@ -460,12 +466,7 @@ mod tests {
             Some(Value::Bytes(&[1, 2, 3, 4, 5, 6])),
             None,
         ];
-        layout.fill(
-            &mut record,
-            Timestamp::from_micros(7),
-            9,
-            values.into_iter(),
-        );
+        layout.fill(&mut record, Timestamp::from_micros(7), 9, |at| values[at]);
         assert!(matches!(layout.read(&record, 0), Scalar::Number(0x800)));
         let Scalar::Text(text) = layout.read(&record, 1) else {
             panic!("text expected")
@@ -494,8 +495,8 @@ mod tests {
             };
             // What was in the record before must not matter.
             let mut record = vec![0xff; layout.size + 5];
-            let values = (0..layout.fields.len()).map(|at| (at == position).then_some(value));
-            layout.fill(&mut record[5..], Timestamp::default(), 1, values);
+            let of = |at| (at == position).then_some(value);
+            layout.fill(&mut record[5..], Timestamp::default(), 1, of);
             let part = layout.part(position, 5).unwrap();
             let held = part.hash_held(Hash::new(7), &record);
             assert_eq!(held, part.hash_value(Hash::new(7), value), "{position}");
@@ -510,8 +511,8 @@ mod tests {
         let layout = layout(&[(Protocol::Ethernet, "p_payload")]);
         let record = |bytes: &[u8]| {
             let mut record = vec![0; layout.size];
-            let values = [Some(Value::Bytes(bytes))];
-            layout.fill(&mut record, Timestamp::default(), 1, values.into_iter());
+            let whole = Some(Value::Bytes(bytes));
+            layout.fill(&mut record, Timestamp::default(), 1, |_| whole);
             record
         };
         let mut bytes = vec![7; 2000];

@@ -618,18 +618,31 @@ impl Store {
 /// Hashes of the values that an event must find equal, and of all that it is compared with, as the
 /// waiting instance holds them.
 fn identity(event: &Event, record: &[u8], bound: u64, seed: u64) -> Identity {
-    let add = |hash: Hash, held: &Held| match bound & 1 << held.place.event {
+    let mut hash = Hash::new(seed);
+    for key in &event.keys {
+        hash = with_held(hash, &key.earlier, record, bound);
+    }
+    let key = hash.value;
+    for held in &event.shared {
+        hash = with_held(hash, held, record, bound);
+    }
+    Identity {
+        key,
+        values: hash.value,
+        // Events bound say which of the values are there at all.
+        check: hash.with_word(bound).check,
+    }
+}
+
+#[inline(always)]
+#[allow(
+    clippy::inline_always,
+    reason = "a call would pass the hash through memory"
+)]
+fn with_held(hash: Hash, held: &Held, record: &[u8], bound: u64) -> Hash {
+    match bound & 1 << held.place.event {
         0 => hash.with_word(0),
         _ => held.part.hash_held(hash, record),
-    };
-    let keys = event.keys.iter().map(|key| &key.earlier);
-    let key = keys.fold(Hash::new(seed), add);
-    let values = event.shared.iter().fold(key, add);
-    Identity {
-        key: key.value,
-        values: values.value,
-        // Events bound say which of the values are there at all.
-        check: values.with_word(bound).check,
     }
 }
 
@@ -667,9 +680,9 @@ impl Joined<'_> {
     }
 
     fn is_shared(&self, key: &Key) -> bool {
-        let earlier = key.earlier;
+        let earlier = &key.earlier;
         let is_bound = self.bound & 1 << earlier.place.event != 0;
-        let equals = || key.part.equals(self.current, earlier.part, self.earlier);
+        let equals = || key.part.equals(self.current, &earlier.part, self.earlier);
         let equal = if is_bound { equals() } else { None };
         equal.unwrap_or_else(|| self.equal(key.field, earlier.place))
     }

@@ -21,7 +21,7 @@ pub(super) struct Reader<'t> {
     pub(super) lists: &'t Lists,
     pub(super) problems: Vec<Problem>,
     /// Line of each property id that was read.
-    pub(super) ids: HashMap<u16, usize>,
+    pub(super) ids: HashMap<u32, usize>,
     /// Problems counted so far, and how many of them are errors.
     pub(super) counted: (usize, usize),
 }
@@ -190,23 +190,23 @@ impl Reader<'_> {
 
     // Attributes
 
-    fn property_id(&mut self, element: &Element<'_>) -> Option<u16> {
+    fn property_id(&mut self, element: &Element<'_>) -> Option<u32> {
         let Some(found) = attribute(element, "property_id") else {
             if !element.is_whole {
                 return None;
             }
             let problem = Problem::error(element.span.clone(), "a property has a `property_id`");
-            let expected = "expected property_id=\"N\", from 1 to 65535";
+            let expected = "expected property_id=\"N\", from 1 to 4294967295";
             self.problems.push(problem.expected(expected));
             return None;
         };
         let text = found.value.text.trim();
         let is_number = text.bytes().all(|b| b.is_ascii_digit());
-        let id = text.parse::<u16>().ok().filter(|id| is_number && *id > 0);
+        let id = text.parse::<u32>().ok().filter(|id| is_number && *id > 0);
         let Some(id) = id else {
             let problem = Problem::error(place(found), format!("`{text}` is no property id"));
             self.problems
-                .push(problem.expected("expected a number from 1 to 65535"));
+                .push(problem.expected("expected a number from 1 to 4294967295"));
             return None;
         };
         let line = self.source.line(element.span.start);

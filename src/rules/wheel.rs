@@ -67,9 +67,9 @@ impl Wheel {
         self.length == 0
     }
 
-    /// Would `advance` to this time find anything due? One comparison, for every packet.
-    pub fn may_be_due(&self, now_us: u64) -> bool {
-        self.length > 0 && now_us / TICK_US > self.tick
+    /// Is there anything for `advance` to this time to do? One comparison, for every packet.
+    pub fn is_behind(&self, now_us: u64) -> bool {
+        now_us / TICK_US > self.tick
     }
 
     /// Has time been moved so far that this deadline is behind?
@@ -101,23 +101,21 @@ impl Wheel {
         }
     }
 
-    /// Move time to `now_us` and take out everything due before it, ordered by deadline, then
-    /// sequence.
+    /// Move time towards `now_us`, up to the first tick at which something is due, and take that
+    /// out, ordered by deadline, then sequence. Nothing is due before `now_us` once it returns
+    /// nothing.
     pub fn advance(&mut self, now_us: u64) -> Vec<Entry> {
         let target = now_us / TICK_US;
         let mut due = std::mem::take(&mut self.due);
         due.clear();
-        while self.tick < target {
-            let Some(next) = self.next_tick() else {
-                self.tick = target;
-                break;
-            };
-            if next > target {
-                self.tick = target;
-                break;
+        while self.tick < target && due.is_empty() {
+            match self.next_tick().filter(|next| *next <= target) {
+                Some(next) => {
+                    self.tick = next;
+                    self.collect(&mut due);
+                }
+                None => self.tick = target,
             }
-            self.tick = next;
-            self.collect(&mut due);
         }
         due.sort_unstable();
         self.length = self.length.saturating_sub(due.len());
@@ -191,21 +189,6 @@ impl Wheel {
         }
         self.length = length;
     }
-
-    /// Take out everything, by deadline: the end of time has come.
-    pub fn drain(&mut self) -> Vec<Entry> {
-        let mut all = std::mem::take(&mut self.due);
-        all.clear();
-        for level in &mut self.levels {
-            level.occupied = [0; SLOTS / 64];
-            for entries in &mut level.slots {
-                all.append(entries);
-            }
-        }
-        all.sort_unstable();
-        self.length = 0;
-        all
-    }
 }
 
 impl Level {
@@ -272,22 +255,31 @@ mod tests {
             model.push(now + delay);
             if next() % 3 == 0 {
                 now += next() % (1 << (next() % 44));
-                let due = wheel.advance(now);
-                assert!(due.is_sorted());
-                for entry in &due {
-                    assert!(entry.deadline_us < now, "early");
-                    let place = model.iter().position(|d| *d == entry.deadline_us).unwrap();
-                    model.swap_remove(place);
+                let mut last = 0;
+                while wheel.is_behind(now) {
+                    let due = wheel.advance(now);
+                    assert!(due.is_sorted());
+                    for entry in &due {
+                        assert!(entry.deadline_us < now, "early");
+                        assert!(entry.deadline_us >= last, "out of order");
+                        last = entry.deadline_us;
+                        let place = model.iter().position(|d| *d == entry.deadline_us).unwrap();
+                        model.swap_remove(place);
+                    }
+                    wheel.recycle(due);
                 }
                 let late = model
                     .iter()
                     .filter(|d| **d / TICK_US + 1 < now / TICK_US)
                     .count();
                 assert_eq!(late, 0, "late");
-                wheel.recycle(due);
             }
         }
-        assert_eq!(wheel.drain().len(), model.len());
+        let mut left = 0;
+        while !wheel.is_empty() {
+            left += wheel.advance(u64::MAX).len();
+        }
+        assert_eq!(left, model.len());
         assert!(wheel.is_empty());
     }
 
@@ -297,6 +289,8 @@ mod tests {
         wheel.insert(entry(10));
         wheel.insert(entry(u64::MAX / 2));
         assert_eq!(wheel.advance(u64::MAX / 4).len(), 1);
+        assert_eq!(wheel.advance(u64::MAX / 4).len(), 0);
+        assert!(!wheel.is_behind(u64::MAX / 4));
         assert_eq!(wheel.advance(u64::MAX).len(), 1);
     }
 }

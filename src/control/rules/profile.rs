@@ -66,7 +66,7 @@ const LOOKS: usize = 2_000_000;
 /// What a rule did and took.
 #[derive(Debug, Clone, Serialize)]
 struct Row {
-    rule_id: u16,
+    rule_id: u32,
     description: String,
     steps: u64,
     matches: u64,

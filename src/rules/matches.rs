@@ -1,0 +1,69 @@
+//! What goes into the joins and what comes out of them.
+
+use super::program::Program;
+use super::verdict::Verdict;
+use crate::packet::Timestamp;
+
+/// A verdict with what led to it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Alert {
+    /// Place of the rule among the loaded ones.
+    pub rule: u32,
+    /// What is said.
+    pub verdict: Verdict,
+    /// Event time: that of the deciding packet, or the deadline that passed.
+    pub timestamp: Timestamp,
+    /// Number of the deciding packet; 0 for a deadline.
+    pub packet: u64,
+    /// It was a deadline that decided.
+    pub timed_out: bool,
+    /// Bound events: bit N for event N.
+    pub bound: u64,
+    /// Their records, laid out as the rule's program says.
+    pub record: Box<[u8]>,
+}
+
+/// An event of a rule that one packet allows.
+#[derive(Debug, Clone, Copy)]
+pub struct Match<'a> {
+    /// Place of the rule.
+    pub rule: u32,
+    /// Which event, from 1.
+    pub event: u8,
+    /// When.
+    pub timestamp: Timestamp,
+    /// Number of the packet.
+    pub packet: u64,
+    /// What was recorded of it.
+    pub record: &'a [u8],
+}
+
+/// Asks the current packet whether it may also be another event, for operators of one packet.
+pub trait SamePacket {
+    /// The record of that event, when the packet allows it.
+    fn other(&mut self, program: &Program, event: u8) -> Option<Vec<u8>>;
+}
+
+/// Counters of the joins; all only grow but `live`.
+#[derive(Debug, Default, Clone, PartialEq, Eq)]
+pub struct Counters {
+    /// Matches taken in, by rule.
+    pub matches: Vec<u64>,
+    /// Verdicts, by rule.
+    pub alerts: Vec<u64>,
+    /// Instances evicted because a bound was reached, by rule.
+    pub evicted: Vec<u64>,
+    /// Classes of instances that a match was tried against.
+    pub tries: u64,
+    /// Instances now.
+    pub live: u64,
+}
+
+/// Bounds on instances.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Limits {
+    /// Of one rule.
+    pub per_rule: usize,
+    /// Of all rules together, beside one for each rule.
+    pub total: usize,
+}
