@@ -253,30 +253,3 @@ fn is_immediate(operator: &Operator) -> bool {
     let counted = (bounds.counter_min, bounds.counter_max) != (0, 0);
     !counted && is_zero(&bounds.delay_min) && is_zero(&bounds.delay_max)
 }
-
-/// May the context of the operator come to hold by a deadline?
-fn context_ends_at_deadline(operator: &Operator) -> bool {
-    let either = ends_at_deadline(&operator.left) || ends_at_deadline(&operator.right);
-    match operator.value {
-        "OR" => false,
-        "AND" => either,
-        _ if looks_back(operator) => either,
-        _ => ends_at_deadline(&operator.left),
-    }
-}
-
-/// May it come to hold by a deadline?
-fn ends_at_deadline(part: &Part) -> bool {
-    match part {
-        Part::Event(_) => false,
-        Part::Operator(operator) => match operator.value {
-            "NOT" => true,
-            "AND" | "OR" => ends_at_deadline(&operator.left) || ends_at_deadline(&operator.right),
-            "BEFORE" => ends_at_deadline(&operator.left),
-            _ if looks_back(operator) => {
-                ends_at_deadline(&operator.left) || ends_at_deadline(&operator.right)
-            }
-            _ => ends_at_deadline(&operator.right),
-        },
-    }
-}
