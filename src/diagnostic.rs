@@ -112,16 +112,32 @@ impl<'a> Source<'a> {
         let first = floor(text, problem.span.start.saturating_sub(start));
         let last = floor(text, problem.span.end.saturating_sub(start)).max(first);
         let before = text.get(..first).unwrap_or_default();
+        let column = characters(before) + 1;
+        let end = self.end(&problem.span, (line, start + first, column));
         Diagnostic {
             severity: problem.severity,
             file: self.name.to_owned(),
             line,
-            column: characters(before) + 1,
+            column,
+            end,
             excerpt: Excerpt::new(text, first..last),
             message: problem.message,
             expected: problem.expected,
             help: problem.help,
         }
+    }
+
+    /// Line and column where a finding ends. `from`: line, byte and column where it starts.
+    fn end(&self, span: &Range<usize>, from: (usize, usize, usize)) -> (usize, usize) {
+        let (line, byte, column) = from;
+        let end = floor(self.text, span.end).max(byte);
+        let last = self.line(end);
+        let (byte, column) = match last == line {
+            true => (byte, column),
+            false => (self.line_start(last), 1),
+        };
+        let between = self.text.get(byte..end).unwrap_or_default();
+        (last, column + characters(between))
     }
 
     fn line_start(&self, line: usize) -> usize {
@@ -193,6 +209,8 @@ pub struct Diagnostic {
     pub line: usize,
     /// Column in characters, from 1; 0 when it is about the file as a whole.
     pub column: usize,
+    /// Line and column behind its last character; 0 when it is about the file as a whole.
+    pub end: (usize, usize),
     excerpt: Excerpt,
     /// What is wrong, in one line.
     pub message: String,
@@ -216,6 +234,7 @@ impl Diagnostic {
             file: file.to_owned(),
             line: 0,
             column: 0,
+            end: (0, 0),
             excerpt: Excerpt::new("", 0..0),
             message: message.into(),
             expected: String::new(),
@@ -305,7 +324,7 @@ mod tests {
             .expected("expected `first`")
             .help("mend it");
         let found = source.locate(problem);
-        assert_eq!((found.line, found.column), (2, 2));
+        assert_eq!((found.line, found.column, found.end), (2, 2, (2, 8)));
         let expected = "error: wrong word\n --> x.xml:2:2\n  |\n2 | \tsecond line\n  \
                         | \t^^^^^^ expected `first`\n  = help: mend it\n";
         assert_eq!(found.render(false), expected);
@@ -319,6 +338,8 @@ mod tests {
         assert_eq!(found.excerpt.text, "äöü(");
         assert_eq!((found.line, found.column), (1, 4));
         assert_eq!(found.excerpt.length, 1);
+        // The end is told with its own line.
+        assert_eq!(found.end, (2, 5));
         let end = source.locate(Problem::warning(99..100, "m"));
         assert_eq!(end.line, 2);
     }

@@ -24,7 +24,7 @@ enum Command {
     /// Read capture files: alerts, flow records, statistics
     #[command(after_help = control::read::EXAMPLES)]
     Read(control::read::Options),
-    /// Check, list, show and test rules
+    /// Check, list, show, explain, profile and test rules
     Rules(control::rules::Options),
     /// List protocols, or the attributes of one
     Protocols(control::protocols::Options),

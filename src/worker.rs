@@ -16,7 +16,7 @@ use crate::output::Event;
 use crate::packet::{DropReason, Facts, FlowFacts, Frame, Stop, Timestamp};
 use crate::rules::guards::Filter;
 use crate::rules::joins::Limits;
-use crate::rules::{Engine, RuleSet};
+use crate::rules::{Engine, RuleCounts, RuleSet};
 use std::cell::Cell;
 use std::ops::Range;
 use std::sync::Arc;
@@ -188,6 +188,11 @@ impl Worker {
         counters.reassembly = stages.applications.reassembly_counters();
         counters.rules.clone_from(stages.engine.counters());
         counters
+    }
+
+    /// What each rule did, in load order.
+    pub fn rule_counts(&self) -> Vec<RuleCounts> {
+        self.stages.engine.rule_counts()
     }
 
     /// Flows, followed streams, blocks of waiting segments and blocks of partial messages now in

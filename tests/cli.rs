@@ -214,7 +214,9 @@ fn every_command_has_help() {
         "read",
         "rules",
         "rules check",
+        "rules explain",
         "rules list",
+        "rules profile",
         "rules show",
         "protocols",
         "extract",
@@ -231,8 +233,10 @@ fn every_command_has_help() {
         let widest = help.out.lines().map(|line| line.chars().count()).max();
         assert!(widest < Some(120), "{help:#?}");
     }
-    for command in ["run", "read", "extract"] {
-        place.run(&[command, "--help"]).done().prints("Examples:");
+    let rules = ["rules check", "rules explain", "rules profile"];
+    for command in ["run", "read", "extract"].into_iter().chain(rules) {
+        let words: Vec<&str> = command.split(' ').chain(["--help"]).collect();
+        place.run(&words).done().prints("Examples:");
     }
     place.run(&["--version"]).done().prints("wirelynx 0.");
 }
@@ -514,7 +518,19 @@ fn a_broken_rule_file_is_skipped_named_and_counted() {
         .says("see the errors above")
         .prints("did you mean `ip.src`?")
         .prints("3 files, 1 property, 3 errors");
+    let json = ["rules", "check", "own", "--format", "json"];
+    let json = place.run(&json).status(2).says("see the errors above");
+    let json: serde_json::Value = serde_json::from_str(&json.out).unwrap();
+    assert_eq!((&json["files"], &json["errors"]), (&3.into(), &3.into()));
+    assert_eq!(json["findings"][0]["file"], "own/2.broken.xml");
+    assert_eq!(json["findings"][0]["help"], "did you mean `ip.src`?");
     place.run(&["rules", "check", "own/1.get.xml"]).done();
+    std::fs::create_dir(place.path("empty")).unwrap();
+    let none = ["rules", "check", "empty", "--format", "json"];
+    place
+        .run(&none)
+        .status(2)
+        .says("no rule file found in empty");
     place
         .run(&["rules", "list", "own/1.get.xml"])
         .done()

@@ -195,6 +195,45 @@ fn samples_are_real() {
     );
 }
 
+/// What the page for authors of rules shows is what the program prints, or a part of it; of times,
+/// only that they are there.
+#[test]
+fn samples_for_rule_authors_are_real() {
+    let page = read("docs/rule-tools.md");
+    let samples = blocks(&page, "console");
+    assert_eq!(samples.len(), 3);
+    for sample in samples {
+        let (command, shown) = sample.split_once('\n').unwrap();
+        let words: Vec<&str> = command.split(' ').skip(2).collect();
+        let output = wirelynx(&words);
+        assert!(output.contains(shown), "{command} prints\n{output}");
+    }
+    let folder = tempfile::tempdir().unwrap();
+    let capture = folder.path().join("demo.pcap").display().to_string();
+    let scenario = "bench/scenarios/demo.scenario";
+    run(
+        env!("CARGO_BIN_EXE_wirelynx-traffic"),
+        &["generate", scenario, "-o", &capture],
+    );
+    let output = wirelynx(&["rules", "profile", &capture, "--rules", "rules/scans"]);
+    // Lines without what a clock tells: two columns of ten, of which the second has a sign.
+    let lines = |text: &str| -> Vec<String> {
+        let mut lines: Vec<String> = text.lines().map(without_times).collect();
+        lines.sort_unstable();
+        lines
+    };
+    let shown = blocks(&page, "text")[0].split_once('\n').unwrap().1;
+    assert_eq!(lines(shown), lines(&output));
+}
+
+fn without_times(line: &str) -> String {
+    let words: Vec<&str> = line.split_whitespace().collect();
+    match words.first().is_some_and(|id| id.parse::<u32>().is_ok()) && words.len() > 10 {
+        true => [&words[..7], &words[10..]].concat().join(" "),
+        false => words.join(" "),
+    }
+}
+
 /// Every Markdown document of the repository.
 fn documents() -> Vec<PathBuf> {
     let mut files = vec![root().join("README.md"), root().join("CHANGELOG.md")];

@@ -31,7 +31,7 @@ const RECORDS_MAX: usize = 300;
 const RECORDS_SHOWN: usize = 100;
 
 /// Folders of `tests/golden/` that other tests own.
-const OF_OTHERS: [&str; 1] = ["rules-check"];
+const OF_OTHERS: [&str; 2] = ["rules-check", "rules-explain"];
 
 /// The scenario whose alerts are kept in the format of the published engine too: the one on which
 /// every rule reports.

@@ -7,7 +7,7 @@ use super::names::{self, Name};
 use super::parse::{Shape, Syntax};
 use super::{Context, Expr, Mode, Node, Operator, Span};
 use crate::diagnostic::{Problem, Severity};
-use crate::dissect::attribute::{AttributeId, Class, Type};
+use crate::dissect::attribute::{AttributeId, Class, Extract, Field, Type};
 use std::net::{Ipv4Addr, Ipv6Addr};
 
 /// Resolve and type-check. `None` when `problems` has an error.
@@ -197,6 +197,7 @@ impl Check<'_, '_> {
             } else {
                 self.number(operator, left);
                 self.number(operator, right);
+                self.order(operator, left, right);
             }
             result.expr.span.end = right.expr.span.end;
             left = &mut result;
@@ -291,18 +292,52 @@ impl Check<'_, '_> {
         let Node::Attribute(id, _) = &operand.expr.node else {
             return;
         };
-        let most = match id.kind() {
-            Type::U8 | Type::Char => u64::from(u8::MAX),
-            Type::U16 | Type::Port => u64::from(u16::MAX),
-            Type::U32 => u64::from(u32::MAX),
-            _ => u64::MAX,
-        };
+        let most = largest(*id);
         if number > most {
             let message = format!("`{id}` is never {number}");
             let problem = Problem::warning(span.clone(), message);
             let expected = format!("expected at most {most}");
             self.problems.push(problem.expected(expected));
         }
+    }
+
+    /// An order that no number of the attribute has to this one.
+    fn order(&mut self, operator: Operator, left: &Typed, right: &Typed) {
+        let (id, above, number, span) = match (&left.expr.node, left.kind, &right.expr.node) {
+            (Node::Attribute(id, _), Kind::Number, Node::Number(number)) => {
+                (*id, true, *number, &right.expr.span)
+            }
+            (Node::Number(number), _, Node::Attribute(id, _)) if right.kind == Kind::Number => {
+                (*id, false, *number, &left.expr.span)
+            }
+            _ => return,
+        };
+        let most = largest(id);
+        let words = match (operator, above) {
+            (Operator::Greater, true) | (Operator::Less, false) if number >= most => "above",
+            (Operator::GreaterEqual, true) | (Operator::LessEqual, false) if number > most => {
+                "at least"
+            }
+            (Operator::Less, true) | (Operator::Greater, false) if number == 0 => "below",
+            _ => return,
+        };
+        let problem = Problem::warning(span.clone(), format!("`{id}` is never {words} {number}"));
+        let expected = format!("it is from 0 to {most}");
+        self.problems.push(problem.expected(expected));
+    }
+}
+
+/// The largest number that an attribute can have.
+fn largest(id: AttributeId) -> u64 {
+    let of_type = match id.kind() {
+        Type::U8 | Type::Char => u64::from(u8::MAX),
+        Type::U16 | Type::Port => u64::from(u16::MAX),
+        Type::U32 => u64::from(u32::MAX),
+        _ => u64::MAX,
+    };
+    match id.attribute().map(|attribute| attribute.extract) {
+        Some(Extract::Field(Field::Bits { mask, .. })) => of_type.min(u64::from(mask)),
+        _ => of_type,
     }
 }
 
@@ -578,6 +613,23 @@ mod tests {
         assert!(found.is_some());
         assert_eq!(problems[0].severity, Severity::Warning);
         assert!(run("(udp.len == 65535)", Mode::Standard).1.is_empty());
+        for (text, message) in [
+            ("(udp.len > 65535)", "`udp.len` is never above 65535"),
+            ("(65536 <= udp.len)", "`udp.len` is never at least 65536"),
+            ("(udp.len < 0)", "`udp.len` is never below 0"),
+            ("(ip.mf_flag == 2)", "`ip.mf_flag` is never 2"),
+        ] {
+            let (found, problems) = run(text, Mode::Standard);
+            assert!(
+                found.is_some() && problems.len() == 1,
+                "{text}: {problems:?}"
+            );
+            assert_eq!(problems[0].message, message);
+            assert_eq!(problems[0].severity, Severity::Warning);
+        }
+        for text in ["(udp.len > 65534)", "(0 <= udp.len)", "(udp.len < 70000)"] {
+            assert!(run(text, Mode::Standard).1.is_empty(), "{text}");
+        }
     }
 
     #[test]

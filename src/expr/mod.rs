@@ -152,6 +152,18 @@ impl Operator {
         }
     }
 
+    /// The one that says the same with its sides exchanged.
+    #[must_use]
+    pub const fn mirrored(self) -> Self {
+        match self {
+            Self::Greater => Self::Less,
+            Self::GreaterEqual => Self::LessEqual,
+            Self::Less => Self::Greater,
+            Self::LessEqual => Self::GreaterEqual,
+            other => other,
+        }
+    }
+
     /// Does it compare two values?
     pub const fn is_comparison(self) -> bool {
         use Operator::{Equal, Greater, GreaterEqual, Less, LessEqual, NotEqual};

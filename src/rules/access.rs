@@ -85,7 +85,7 @@ fn condition(expr: &Expr, mode: Mode) -> Option<(AttributeId, Wanted)> {
     match (&left.node, &right.node) {
         (Node::Attribute(id, None), Node::Number(number)) => numeric(*id, *operator, *number),
         (Node::Number(number), Node::Attribute(id, None)) => {
-            numeric(*id, mirrored(*operator), *number)
+            numeric(*id, operator.mirrored(), *number)
         }
         (Node::Attribute(id, None), Node::Text(text))
         | (Node::Text(text), Node::Attribute(id, None)) => {
@@ -137,17 +137,6 @@ fn numeric(id: AttributeId, operator: Operator, number: u64) -> Option<(Attribut
     let is_all = low <= 1 && high == u64::MAX && !is_bit(id);
     let is_indexed = record::is_number(id.kind()) && !is_all;
     is_indexed.then_some((id, Wanted::Range(low, high)))
-}
-
-/// The operator that says the same with its sides exchanged.
-fn mirrored(operator: Operator) -> Operator {
-    match operator {
-        Operator::Greater => Operator::Less,
-        Operator::GreaterEqual => Operator::LessEqual,
-        Operator::Less => Operator::Greater,
-        Operator::LessEqual => Operator::GreaterEqual,
-        other => other,
-    }
 }
 
 fn rank(id: AttributeId, wanted: &Wanted) -> Rank {

@@ -20,7 +20,7 @@ use std::sync::Arc;
 /// Instances of all rules.
 #[derive(Debug)]
 pub struct Joins {
-    stores: Vec<Store>,
+    pub(super) stores: Vec<Store>,
     wheel: Wheel,
     sequence: u64,
     /// Number of the latest packet.

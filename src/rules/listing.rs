@@ -3,7 +3,8 @@
 use super::delay;
 use super::load::{self, Loaded};
 use super::property::{Node, OperatorNode, Property, Window};
-use crate::diagnostic::Diagnostic;
+use super::{RuleSet, explain, findings as report};
+use crate::diagnostic::{Diagnostic, Severity};
 use crate::dissect::attribute::AttributeId;
 use crate::expr::{self, Expr, Mode, Operator};
 use std::collections::BTreeMap;
@@ -24,7 +25,7 @@ const WRONG_RULE: u8 = 2;
 
 /// `rules check`: every finding, and a line that sums up.
 pub fn check(paths: &[String], mode: Mode, colour: bool) -> Listing {
-    let loaded = load::read(paths, mode);
+    let loaded = read_to_run(paths, mode);
     let mut text = findings(&loaded, colour);
     let counts = [
         counted(loaded.files, "file"),
@@ -33,14 +34,54 @@ pub fn check(paths: &[String], mode: Mode, colour: bool) -> Listing {
         counted(loaded.warnings(), "warning"),
     ];
     let _ = writeln!(text, "{}", counts.join(", "));
-    let is_sound = loaded.errors() == 0 && loaded.files > 0;
-    if loaded.files == 0 {
-        let _ = writeln!(text, "no rule file found in {}", paths.join(", "));
-    }
+    text.push_str(&nothing_found(&loaded, paths));
     Listing {
         text,
         findings: String::new(),
-        status: if is_sound { 0 } else { WRONG_RULE },
+        status: status(&loaded),
+    }
+}
+
+/// `rules check --format json`: the same for programs.
+pub fn check_json(paths: &[String], mode: Mode) -> Listing {
+    let loaded = read_to_run(paths, mode);
+    Listing {
+        text: report::to_json(&loaded).unwrap_or_default(),
+        findings: nothing_found(&loaded, paths),
+        status: status(&loaded),
+    }
+}
+
+/// Read rules, and compile them all: what cannot run is a finding too.
+fn read_to_run(paths: &[String], mode: Mode) -> Loaded {
+    let mut loaded = load::read(paths, mode);
+    let (_, failed) = RuleSet::new(loaded.properties.clone(), mode);
+    for (id, error) in failed {
+        let of_id = |property: &&Property| property.id == id;
+        if let Some(property) = loaded.properties.iter().find(of_id) {
+            let message = format!(
+                "property {id} of line {} cannot run: {error}",
+                property.line
+            );
+            let found = Diagnostic::of_file(Severity::Error, &property.file, message);
+            loaded.diagnostics.push(found);
+        }
+        loaded.properties.retain(|property| property.id != id);
+    }
+    loaded
+}
+
+fn status(loaded: &Loaded) -> u8 {
+    match loaded.errors() == 0 && loaded.files > 0 {
+        true => 0,
+        false => WRONG_RULE,
+    }
+}
+
+fn nothing_found(loaded: &Loaded, paths: &[String]) -> String {
+    match loaded.files {
+        0 => format!("no rule file found in {}\n", paths.join(", ")),
+        _ => String::new(),
     }
 }
 
@@ -79,35 +120,79 @@ pub fn list(paths: &[String], mode: Mode, colour: bool) -> Listing {
 pub fn show(id: u32, paths: &[String], mode: Mode, colour: bool) -> Listing {
     let loaded = load::read(paths, mode);
     let Some(property) = loaded.properties.iter().find(|p| p.id == id) else {
-        let known: Vec<String> = loaded.properties.iter().map(|p| p.id.to_string()).collect();
-        let mut findings = findings(&loaded, colour);
-        let known = match known.is_empty() {
-            true => "no property was loaded".to_owned(),
-            false => format!("there are {}", known.join(", ")),
-        };
-        let _ = writeln!(findings, "no property {id}; {known}");
-        return Listing {
-            text: String::new(),
-            findings,
-            status: WRONG_RULE,
-        };
+        return unknown(id, &loaded, colour);
     };
-    let of_file = |d: &&Diagnostic| d.file == property.file;
-    let findings = loaded.diagnostics.iter().filter(of_file);
     Listing {
         text: describe(property),
-        findings: findings.map(|d| d.render(colour) + "\n").collect(),
+        findings: findings_of(property, &loaded, colour),
         status: 0,
     }
 }
 
-/// A property as its author should check it.
-pub fn describe(property: &Property) -> String {
+/// `rules explain ID`: how the engine runs one property, as text and as a drawing.
+pub fn explain(
+    id: u32,
+    paths: &[String],
+    mode: Mode,
+    instances_max: usize,
+    colour: bool,
+) -> (Listing, Option<String>) {
+    let loaded = load::read(paths, mode);
+    let Some(property) = loaded.properties.iter().find(|p| p.id == id) else {
+        return (unknown(id, &loaded, colour), None);
+    };
+    let (rules, failed) = RuleSet::new(loaded.properties.clone(), mode);
+    let mut findings = findings_of(property, &loaded, colour);
+    let place = rules.programs.iter().position(|p| p.property.id == id);
+    let text = place.and_then(|place| explain::text(&rules, place, instances_max));
+    if let Some((_, error)) = failed.iter().find(|(failed, _)| *failed == id) {
+        let _ = writeln!(findings, "property {id} cannot run: {error}");
+    }
+    let listing = Listing {
+        status: if text.is_some() { 0 } else { WRONG_RULE },
+        text: text.unwrap_or_default(),
+        findings,
+    };
+    (
+        listing,
+        place.and_then(|place| explain::drawing(&rules, place)),
+    )
+}
+
+fn unknown(id: u32, loaded: &Loaded, colour: bool) -> Listing {
+    let known: Vec<String> = loaded.properties.iter().map(|p| p.id.to_string()).collect();
+    let mut findings = findings(loaded, colour);
+    let known = match known.is_empty() {
+        true => "no property was loaded".to_owned(),
+        false => format!("there are {}", known.join(", ")),
+    };
+    let _ = writeln!(findings, "no property {id}; {known}");
+    Listing {
+        text: String::new(),
+        findings,
+        status: WRONG_RULE,
+    }
+}
+
+fn findings_of(property: &Property, loaded: &Loaded, colour: bool) -> String {
+    let of_file = |d: &&Diagnostic| d.file == property.file;
+    let findings = loaded.diagnostics.iter().filter(of_file);
+    findings.map(|d| d.render(colour) + "\n").collect()
+}
+
+/// What a property is, and where it stands.
+pub(super) fn heading(property: &Property) -> String {
     let mut out = String::new();
     let (id, kind) = (property.id, property.kind.name());
     let _ = writeln!(out, "property {id}, {kind}");
     let _ = writeln!(out, "  {}", one_line(&property.description));
     let _ = writeln!(out, "  {}, line {}", property.file, property.line);
+    out
+}
+
+/// A property as its author should check it.
+pub fn describe(property: &Property) -> String {
+    let mut out = heading(property);
     if let Some(name) = &property.if_satisfied {
         let _ = writeln!(out, "  if_satisfied {} (not run)", one_line(name));
     }
@@ -153,7 +238,7 @@ fn counted_properties(number: usize) -> String {
 }
 
 /// Line ends and runs of blanks become one blank; what would steer a terminal is replaced.
-fn one_line(text: &str) -> String {
+pub fn one_line(text: &str) -> String {
     let words: Vec<&str> = text.split_whitespace().collect();
     let show = |c: char| if c.is_control() { '\u{fffd}' } else { c };
     words.join(" ").chars().map(show).collect()
@@ -181,17 +266,23 @@ fn draw(out: &mut String, property: &Property, node: &Node, first: &str, rest: &
     }
 }
 
-fn show_window(window: Window) -> String {
+pub(super) fn show_window(window: Window) -> String {
     if window.immediate {
         return "in the same packet".to_owned();
     }
-    let (min, max) = (delay::show(window.min_us), delay::show(window.max_us));
-    let mut text = format!("after {min} to {max}");
-    if window.counter_min != 0 || window.counter_max != 0 {
-        let (min, max) = (window.counter_min, window.counter_max);
-        let _ = write!(text, ", {min} to {max} packets later");
+    let (min, max) = (window.counter_min, window.counter_max);
+    let packets = match (min, max) {
+        (0, 0) => None,
+        (_, 0) => Some(format!("at least {min} packets")),
+        _ => Some(format!("{min} to {max} packets")),
+    };
+    let times = (delay::show(window.min_us), delay::show(window.max_us));
+    let times = format!("after {} to {}", times.0, times.1);
+    match packets {
+        None => times,
+        Some(packets) if (window.min_us, window.max_us) == (0, 0) => format!("after {packets}"),
+        Some(packets) => format!("{times} and {packets}"),
     }
-    text
 }
 
 /// Attributes that a property uses, by protocol and attribute number.
@@ -264,7 +355,8 @@ mod tests {
     fn check_sums_up() {
         let (folder, paths) = folder();
         let found = check(&paths, Mode::Standard, false);
-        assert_eq!(found.text, "1 file, 2 properties, 0 errors, 0 warnings\n");
+        let counts = "\n1 file, 2 properties, 0 errors, 1 warning\n";
+        assert!(found.text.ends_with(counts), "{}", found.text);
         assert_eq!(found.status, 0);
         std::fs::write(folder.path().join("b.xml"), "<beginning>").unwrap();
         let found = check(&paths, Mode::Standard, false);

@@ -4,6 +4,8 @@
 //! find the events it may be, and [`joins`] continue the attempts that wait for them. The two meet
 //! only in a match ([`joins::Match`]), so that they can run in different places.
 
+pub mod explain;
+pub mod findings;
 pub mod guards;
 pub mod joins;
 pub mod listing;
@@ -21,9 +23,12 @@ pub mod access;
 mod candidates;
 mod delay;
 mod embedded;
+mod graph;
 mod index;
+mod lint;
 mod matches;
 pub mod steps;
+mod svg;
 mod tree;
 mod waiting;
 mod xml;
@@ -92,6 +97,19 @@ pub struct Engine {
     keys: Vec<(u64, u64)>,
     /// Looks at packets so far.
     looks: u64,
+    /// Steps taken so far, by rule.
+    steps: Vec<u64>,
+}
+
+/// What one rule did, beside what the joins count: for profiles.
+#[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
+pub struct RuleCounts {
+    /// Steps taken: packets that one of its events was looked at for.
+    pub steps: u64,
+    /// Instances created.
+    pub created: u64,
+    /// Most instances at one time.
+    pub peak: u64,
 }
 
 impl Engine {
@@ -110,7 +128,19 @@ impl Engine {
             chosen: rules.steps.none(),
             keys: vec![(0, 0); rules.key_lists],
             looks: 0,
+            steps: vec![0; rules.programs.len()],
         }
+    }
+
+    /// What each rule did, in load order.
+    pub fn rule_counts(&self) -> Vec<RuleCounts> {
+        let rules = self.steps.iter().zip(&self.joins.stores);
+        let counts = rules.map(|(steps, store)| RuleCounts {
+            steps: *steps,
+            created: store.created,
+            peak: u64::try_from(store.peak()).unwrap_or(u64::MAX),
+        });
+        counts.collect()
     }
 
     /// What the joins counted.
@@ -182,6 +212,9 @@ impl Engine {
             let Some(program) = rules.programs.get(at(step.rule)) else {
                 continue;
             };
+            if let Some(count) = self.steps.get_mut(at(step.rule)) {
+                *count += 1;
+            }
             let reported = match step.what {
                 What::Event(number) => self.event(step.rule, program, number, &mut message, emit),
                 What::Rule => self.single(step.rule, program, &mut message, emit),

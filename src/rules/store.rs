@@ -119,6 +119,8 @@ pub struct Store {
     /// The wheel will ask for the oldest stays that have ended.
     pub(super) is_scheduled: bool,
     live: usize,
+    /// Instances created so far.
+    pub(super) created: u64,
     /// Instances waiting for each event; index 0 is unused.
     waiting: Vec<u32>,
     awaited: u64,
@@ -166,6 +168,7 @@ impl Store {
             last_deadline_us: 0,
             is_scheduled: false,
             live: 0,
+            created: 0,
             waiting: vec![0; program.events.len() + 1],
             awaited: 0,
             fan_out,
@@ -180,6 +183,11 @@ impl Store {
     /// Number of instances.
     pub fn live(&self) -> usize {
         self.live
+    }
+
+    /// Most instances at one time so far: places are reused before there is a new one.
+    pub fn peak(&self) -> usize {
+        self.instances.len()
     }
 
     /// Is there no room for one more?
@@ -278,6 +286,7 @@ impl Store {
             self.copy_of(index, from);
         }
         self.live += 1;
+        self.created += 1;
         Some(index)
     }
 

@@ -2,6 +2,7 @@
 
 use super::delay::{self, Bound};
 use super::embedded;
+use super::lint;
 use super::property::{Event, Kind, Node, Operator, OperatorNode, Property, Window};
 use super::xml::{Attribute, Element};
 use crate::diagnostic::{Problem, Severity, Source};
@@ -114,6 +115,7 @@ impl Reader<'_> {
     }
 
     fn property(&mut self, element: &Element<'_>, properties: &mut Vec<Property>) {
+        let errors = self.errors();
         self.known_attributes(element, PROPERTY_ATTRIBUTES);
         self.no_text(element);
         let id = self.property_id(element);
@@ -133,7 +135,7 @@ impl Reader<'_> {
         let (Some(id), Some(root)) = (id, root) else {
             return;
         };
-        properties.push(Property {
+        let property = Property {
             id,
             kind,
             description: text_of(element, "description"),
@@ -142,7 +144,48 @@ impl Reader<'_> {
             if_satisfied: attribute(element, "if_satisfied").map(|a| a.value.text.clone()),
             file: self.file.to_owned(),
             line: self.source.line(element.span.start),
-        });
+        };
+        if self.errors() == errors {
+            self.order(&property, &numbered);
+        }
+        properties.push(property);
+    }
+
+    /// Events whose place in the rule does not go with their conditions.
+    fn order(&mut self, property: &Property, events: &[Numbered<'_, '_>]) {
+        for (number, found) in lint::order(property, self.mode) {
+            let event = events.iter().find(|event| event.number == number);
+            let condition = event.and_then(|e| attribute(e.element, "boolean_expression"));
+            let Some(condition) = condition else {
+                continue;
+            };
+            let written = property.events.get(usize::from(number).saturating_sub(1));
+            let refers = |other| {
+                let span = written.and_then(|event| lint::reference(&event.expression, other));
+                span.map_or_else(|| place(condition), |span| condition.value.place(&span))
+            };
+            let (place, message, help) = match found {
+                lint::Order::Untied => (
+                    place(condition),
+                    format!("no equality ties event {number} to the events before it"),
+                    "all attempts of the rule wait in one list, whomever they are about; \
+                     compare it with an earlier event, as in (ip.src == ip.src.1)",
+                ),
+                lint::Order::Later(other) => (
+                    refers(other),
+                    format!("event {other} never comes before event {number}"),
+                    "so its values are absent here; compare the later event with the earlier one",
+                ),
+                lint::Order::PerhapsLater(other) => (
+                    refers(other),
+                    format!("event {number} may come before event {other}"),
+                    "values of an event that has not come are absent: in that order this \
+                     compares with nothing",
+                ),
+            };
+            self.problems
+                .push(Problem::warning(place, message).help(help));
+        }
     }
 
     // Attributes
@@ -410,6 +453,9 @@ impl Reader<'_> {
         let context = Context::event(event.number, count, Some(self.lists));
         let mut problems = Vec::new();
         let expression = expr::read(&text, self.mode, context, &mut problems);
+        if let Some(expression) = &expression {
+            problems.extend(lint::condition(expression, &text, self.mode));
+        }
         for problem in problems {
             let span = found.value.place(&problem.span);
             self.problems.push(Problem { span, ..problem });
@@ -461,12 +507,20 @@ impl Reader<'_> {
             self.problems.push(problem.expected(expected));
         }
         let (right, left) = (nodes.pop().flatten(), nodes.pop().flatten());
-        Some(Node::Operator(Box::new(OperatorNode {
+        let operator = OperatorNode {
             operator,
             window: window?,
             left: left?,
             right: right?,
-        })))
+        };
+        if let Some(message) = lint::window(&operator, self.mode) {
+            let max = attribute(element, "delay_max");
+            let place = max.map_or_else(|| element.span.clone(), place);
+            let help = "the delay of an operator goes from its context to the end of its trigger";
+            self.problems
+                .push(Problem::warning(place, message).help(help));
+        }
+        Some(Node::Operator(Box::new(operator)))
     }
 
     /// A property that is one event: `event THEN true` on the same packet.
