@@ -22,6 +22,8 @@ use std::sync::Arc;
 pub struct Joins {
     pub(super) stores: Vec<Store>,
     wheel: Wheel,
+    /// Deadlines that were set by the one that passes, and are over by now.
+    set: Vec<Entry>,
     sequence: u64,
     /// Number of the latest packet.
     packet: u64,
@@ -66,6 +68,7 @@ impl Joins {
                 .map(|p| Store::new(p, limits.per_rule, seed))
                 .collect(),
             wheel: Wheel::default(),
+            set: Vec::new(),
             sequence: 0,
             packet: 0,
             live: 0,
@@ -435,12 +438,15 @@ impl Joins {
             }
             (index, sequence) = (NONE, 0);
         }
-        if deadline_us != u64::MAX {
-            self.wheel.insert(Entry {
-                deadline_us,
-                sequence,
-                key: (step.rule, index),
-            });
+        let entry = Entry {
+            deadline_us,
+            sequence,
+            key: (step.rule, index),
+        };
+        if step.timed_out && self.wheel.has_passed(deadline_us) {
+            self.set.push(entry);
+        } else if deadline_us != u64::MAX {
+            self.wheel.insert(entry);
             self.sweep();
         }
     }
@@ -631,8 +637,8 @@ impl Joins {
     pub fn advance(&mut self, programs: &[Program], now: Timestamp, emit: &mut impl FnMut(Alert)) {
         // A deadline that is set when another one passes takes its turn among the later ones.
         while self.wheel.is_behind(now.micros()) {
-            let due = self.wheel.advance(now.micros());
-            self.fire(programs, &due, emit);
+            let mut due = self.wheel.advance(now.micros());
+            self.fire(programs, &mut due, emit);
             self.wheel.recycle(due);
         }
     }
@@ -640,43 +646,58 @@ impl Joins {
     /// The input has ended: in standard mode every pending deadline passes.
     pub fn finish_all(&mut self, programs: &[Program], emit: &mut impl FnMut(Alert)) {
         while !self.wheel.is_empty() {
-            let due = self.wheel.advance(u64::MAX);
-            self.fire(programs, &due, emit);
+            let mut due = self.wheel.advance(u64::MAX);
+            self.fire(programs, &mut due, emit);
             self.wheel.recycle(due);
         }
     }
 
-    /// Do what was to happen at these deadlines.
-    fn fire(&mut self, programs: &[Program], due: &[Entry], emit: &mut impl FnMut(Alert)) {
-        for (place, entry) in due.iter().enumerate() {
-            for (ahead, what) in AHEAD {
-                let coming = due.get(place + ahead).map(|entry| entry.key);
-                let coming = coming.and_then(|(rule, index)| {
-                    Some((self.store(rule)?, programs.get(at(rule))?, index))
-                });
-                if let Some((store, program, index)) = coming {
-                    store.prefetch(program, index, what);
-                }
+    /// Do what was to happen at these deadlines, and at those that are set by them and are over by
+    /// now as well, in order.
+    fn fire(&mut self, programs: &[Program], due: &mut Vec<Entry>, emit: &mut impl FnMut(Alert)) {
+        let mut place = 0;
+        while let Some(entry) = due.get(place).copied() {
+            self.prefetch(programs, due.get(place..).unwrap_or(&[]));
+            place += 1;
+            self.pass(programs, entry, emit);
+            for set in self.set.drain(..) {
+                let behind = due.partition_point(|other| *other < set);
+                due.insert(behind.max(place), set);
             }
-            let (rule, index) = entry.key;
-            let Some(program) = programs.get(at(rule)) else {
-                continue;
-            };
-            if index == NONE {
-                self.expire(program, rule);
-                continue;
-            }
-            let timestamp = Timestamp::from_micros(entry.deadline_us);
-            let step = Step {
-                program,
-                rule,
-                timestamp,
-                packet: 0,
-                timed_out: true,
-            };
-            self.time_out(step, index, entry.sequence, &mut NoPacket, emit);
-            self.note_awaited(rule);
         }
+    }
+
+    /// Ask for what the deadlines behind the first of these touch.
+    fn prefetch(&self, programs: &[Program], due: &[Entry]) {
+        for (ahead, what) in AHEAD {
+            let coming = due.get(ahead).map(|entry| entry.key);
+            let coming = coming.and_then(|(rule, index)| {
+                Some((self.store(rule)?, programs.get(at(rule))?, index))
+            });
+            if let Some((store, program, index)) = coming {
+                store.prefetch(program, index, what);
+            }
+        }
+    }
+
+    /// A deadline passes.
+    fn pass(&mut self, programs: &[Program], entry: Entry, emit: &mut impl FnMut(Alert)) {
+        let (rule, index) = entry.key;
+        let Some(program) = programs.get(at(rule)) else {
+            return;
+        };
+        if index == NONE {
+            return self.expire(program, rule);
+        }
+        let step = Step {
+            program,
+            rule,
+            timestamp: Timestamp::from_micros(entry.deadline_us),
+            packet: 0,
+            timed_out: true,
+        };
+        self.time_out(step, index, entry.sequence, &mut NoPacket, emit);
+        self.note_awaited(rule);
     }
 
     /// End the oldest instances of a rule whose deadline has passed, which nobody notices.
