@@ -186,26 +186,20 @@ impl Extract {
 impl Attribute {
     /// An attribute of packet scope that is worked out.
     pub const fn packet(id: u16, name: &'static str, kind: Type, call: Call) -> Self {
-        let extract = Extract::Call(call);
-        let scope = Scope::Packet;
-        Self {
-            id,
-            name,
-            kind,
-            scope,
-            extract,
-        }
+        Self::new(id, name, kind, Extract::Call(call))
     }
 
     /// An attribute of packet scope at a fixed place of its header.
     pub const fn field(id: u16, name: &'static str, kind: Type, field: Field) -> Self {
-        let extract = Extract::Field(field);
-        let scope = Scope::Packet;
+        Self::new(id, name, kind, Extract::Field(field))
+    }
+
+    const fn new(id: u16, name: &'static str, kind: Type, extract: Extract) -> Self {
         Self {
             id,
             name,
             kind,
-            scope,
+            scope: Scope::Packet,
             extract,
         }
     }

@@ -74,7 +74,7 @@ impl Access {
 
 fn condition(expr: &Expr, mode: Mode) -> Option<(AttributeId, Wanted)> {
     if let Node::Call(..) = &expr.node {
-        return search(expr, mode);
+        return search(expr);
     }
     let Node::Chain(operator, operands) = &expr.node else {
         return None;
@@ -97,16 +97,16 @@ fn condition(expr: &Expr, mode: Mode) -> Option<(AttributeId, Wanted)> {
         (Node::Call(..), Node::Number(0))
             if matches!(operator, Operator::NotEqual | Operator::Greater) =>
         {
-            search(left, mode)
+            search(left)
         }
-        (Node::Call(..), Node::Number(1)) if *operator == Operator::Equal => search(left, mode),
+        (Node::Call(..), Node::Number(1)) if *operator == Operator::Equal => search(left),
         _ => None,
     }
 }
 
 /// `#strstr(attribute, 'text')`. In compat mode text ends at a NUL, which only makes it contain
 /// less.
-fn search(call: &Expr, _: Mode) -> Option<(AttributeId, Wanted)> {
+fn search(call: &Expr) -> Option<(AttributeId, Wanted)> {
     let Node::Call(function, arguments) = &call.node else {
         return None;
     };

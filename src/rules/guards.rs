@@ -261,31 +261,25 @@ impl<'b, 'm> Message<'b, 'm> {
 
     #[inline]
     fn extract_here(&mut self, slot: Slot) -> bool {
+        self.known.set(slot);
         let value = match self.extraction.short.get(usize::from(slot)) {
             Some(Short::Field(protocol, field)) => {
                 if self.header.0 != *protocol {
-                    match self.view.header_of(*protocol) {
-                        Some(header) => self.header = (*protocol, header),
-                        None => return self.lacks(slot),
-                    }
+                    let Some(header) = self.view.header_of(*protocol) else {
+                        return false;
+                    };
+                    self.header = (*protocol, header);
                 }
                 field.read_from(self.header.1)
             }
             Some(Short::Frame(call)) => call(self.view, 0),
             _ => return self.work_out(slot),
         };
-        self.known.set(slot);
         value.is_some_and(|value| self.note(slot, value))
-    }
-
-    fn lacks(&mut self, slot: Slot) -> bool {
-        self.known.set(slot);
-        false
     }
 
     #[inline(never)]
     fn work_out(&mut self, slot: Slot) -> bool {
-        self.known.set(slot);
         match self.extraction.read(slot, self.view) {
             Some(value) => self.note(slot, value),
             None => false,

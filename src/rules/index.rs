@@ -43,14 +43,14 @@ impl Members {
         }
     }
 
-    /// Add all of another set.
+    /// Add all of another set. A word may stand twice: a [`Set`] takes both.
     pub fn unite(&mut self, other: &Self) {
-        for (word, bits) in &other.0 {
-            match self.0.iter_mut().find(|(known, _)| known == word) {
-                Some((_, here)) => *here |= bits,
-                None => self.0.push((*word, *bits)),
-            }
-        }
+        self.0.extend_from_slice(&other.0);
+    }
+
+    /// Take all out, and keep the room.
+    pub fn clear(&mut self) {
+        self.0.clear();
     }
 }
 

@@ -15,6 +15,8 @@ use super::verdict;
 use super::wheel::{Entry, Wheel};
 use crate::expr::Mode;
 use crate::packet::Timestamp;
+use std::cmp::Reverse;
+use std::collections::BinaryHeap;
 use std::sync::Arc;
 
 /// Instances of all rules.
@@ -23,7 +25,7 @@ pub struct Joins {
     pub(super) stores: Vec<Store>,
     wheel: Wheel,
     /// Deadlines that were set by the one that passes, and are over by now.
-    set: Vec<Entry>,
+    set: BinaryHeap<Reverse<Entry>>,
     sequence: u64,
     /// Number of the latest packet.
     packet: u64,
@@ -68,7 +70,7 @@ impl Joins {
                 .map(|p| Store::new(p, limits.per_rule, seed))
                 .collect(),
             wheel: Wheel::default(),
-            set: Vec::new(),
+            set: BinaryHeap::new(),
             sequence: 0,
             packet: 0,
             live: 0,
@@ -166,18 +168,12 @@ impl Joins {
         key: u64,
         number: impl FnMut(Slot) -> Option<u64>,
     ) -> bool {
-        if let Some(count) = self.counters.matches.get_mut(at(rule)) {
-            *count += 1;
-        }
+        let begins = self.begins((rule, event));
         let waits = match self.stores.get(at(rule)) {
             Some(store) => self.candidates.find(store, program, event, key, number),
             None => false,
         };
-        waits
-            || self
-                .starting
-                .get(at(rule))
-                .is_some_and(|events| events & 1 << event != 0)
+        waits || begins
     }
 
     /// Take in a match that [`Joins::concerns`] or [`Joins::begins`] was asked about just now; true
@@ -444,7 +440,7 @@ impl Joins {
             key: (step.rule, index),
         };
         if step.timed_out && self.wheel.has_passed(deadline_us) {
-            self.set.push(entry);
+            self.set.push(Reverse(entry));
         } else if deadline_us != u64::MAX {
             self.wheel.insert(entry);
             self.sweep();
@@ -637,8 +633,8 @@ impl Joins {
     pub fn advance(&mut self, programs: &[Program], now: Timestamp, emit: &mut impl FnMut(Alert)) {
         // A deadline that is set when another one passes takes its turn among the later ones.
         while self.wheel.is_behind(now.micros()) {
-            let mut due = self.wheel.advance(now.micros());
-            self.fire(programs, &mut due, emit);
+            let due = self.wheel.advance(now.micros());
+            self.fire(programs, &due, emit);
             self.wheel.recycle(due);
         }
     }
@@ -646,24 +642,31 @@ impl Joins {
     /// The input has ended: in standard mode every pending deadline passes.
     pub fn finish_all(&mut self, programs: &[Program], emit: &mut impl FnMut(Alert)) {
         while !self.wheel.is_empty() {
-            let mut due = self.wheel.advance(u64::MAX);
-            self.fire(programs, &mut due, emit);
+            let due = self.wheel.advance(u64::MAX);
+            self.fire(programs, &due, emit);
             self.wheel.recycle(due);
         }
     }
 
     /// Do what was to happen at these deadlines, and at those that are set by them and are over by
     /// now as well, in order.
-    fn fire(&mut self, programs: &[Program], due: &mut Vec<Entry>, emit: &mut impl FnMut(Alert)) {
-        let mut place = 0;
-        while let Some(entry) = due.get(place).copied() {
-            self.prefetch(programs, due.get(place..).unwrap_or(&[]));
-            place += 1;
+    fn fire(&mut self, programs: &[Program], due: &[Entry], emit: &mut impl FnMut(Alert)) {
+        let mut left = due;
+        loop {
+            let set = self.set.peek().map(|Reverse(entry)| *entry);
+            let entry = match (left.split_first(), set) {
+                (Some((next, _)), Some(set)) if set < *next => set,
+                (None, Some(set)) => set,
+                (Some((next, behind)), _) => {
+                    self.prefetch(programs, left);
+                    left = behind;
+                    self.pass(programs, *next, emit);
+                    continue;
+                }
+                (None, None) => return,
+            };
+            self.set.pop();
             self.pass(programs, entry, emit);
-            for set in self.set.drain(..) {
-                let behind = due.partition_point(|other| *other < set);
-                due.insert(behind.max(place), set);
-            }
         }
     }
 

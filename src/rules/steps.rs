@@ -323,7 +323,7 @@ impl Remembered {
         if let Some(plan) = self.0.get_mut(place)
             && plan.protocols != protocols
         {
-            *plan = steps.plan(protocols);
+            steps.fill(plan, protocols);
         }
         self.0.get(place).unwrap_or(const { &Plan::EMPTY })
     }
@@ -338,12 +338,12 @@ impl Plan {
 }
 
 impl Steps {
+    /// Make a plan for these protocols out of another, in its memory: packets choose how often.
     #[cold]
-    fn plan(&self, protocols: ProtocolSet) -> Plan {
-        let mut plan = Plan {
-            protocols,
-            ..Plan::EMPTY
-        };
+    fn fill(&self, plan: &mut Plan, protocols: ProtocolSet) {
+        plan.protocols = protocols;
+        plan.plain.clear();
+        plan.probes.clear();
         for (needed, members) in &self.plain {
             if protocols.contains_all(*needed) {
                 plan.plain.unite(members);
@@ -351,8 +351,7 @@ impl Steps {
         }
         let probes = self.probes.iter().enumerate();
         let probes = probes.filter(|(_, (needed, _))| protocols.contains_all(*needed));
-        plan.probes = probes.map(|(number, _)| number).collect();
-        plan
+        plan.probes.extend(probes.map(|(number, _)| number));
     }
 }
 

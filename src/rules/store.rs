@@ -207,13 +207,6 @@ impl Store {
             .filter(|instance| instance.live)
     }
 
-    /// An instance, to change.
-    pub fn instance_mut(&mut self, index: u32) -> Option<&mut Instance> {
-        self.instances
-            .get_mut(at(index))
-            .filter(|instance| instance.live)
-    }
-
     /// The records of the events an instance has bound.
     pub fn record(&self, index: u32) -> &[u8] {
         let start = at(index).saturating_mul(self.record_size);

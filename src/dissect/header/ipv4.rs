@@ -217,11 +217,8 @@ pub(super) fn flow_port<'a>(view: &View<'a>, version: u8, end: Direction) -> Opt
     Some(Value::Number(u64::from(port)))
 }
 
-#[inline]
-fn total<'a>(view: &View<'a>, pick: impl Fn(Totals) -> u64) -> Option<Value<'a>> {
-    let cell = view.totals.get(Protocol::Ipv4 as usize);
-    // Inlined, so that one counter is loaded and not all of them.
-    Some(Value::Number(cell.map_or(0, |cell| pick(cell.get()))))
+fn total<'a>(view: &View<'a>, pick: fn(&Totals) -> u64) -> Option<Value<'a>> {
+    Some(Value::Number(pick(&view.totals_of(Protocol::Ipv4))))
 }
 
 fn frag_packets<'a>(view: &View<'a>, _: usize) -> Option<Value<'a>> {
