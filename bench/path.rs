@@ -18,19 +18,17 @@ mod traffic;
 mod clock;
 
 use clap::Parser;
-use clock::{Failure, cpu_nanos, preload};
+use clock::{Failure, cpu_nanos, each_burst, preload, replica};
 use std::collections::BTreeSet;
-use std::io::{self, BufWriter, Write};
+use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 use std::process::{Command, ExitCode, Stdio};
 use std::sync::Arc;
-use traffic::replicate::{Mix, Plan, captures_folder, load, replicate};
+use traffic::replicate::{Mix, captures_folder};
 use wirelynx::capture::memory::Preloaded;
-use wirelynx::capture::writer::PcapWriter;
-use wirelynx::capture::{Burst, Capture, Progress};
 use wirelynx::expr::Mode;
 use wirelynx::output::Event;
-use wirelynx::packet::{Frame, LinkType, Timestamp};
+use wirelynx::packet::Frame;
 use wirelynx::rules::{RuleSet, load as rule_files};
 use wirelynx::worker::{Scope, Settings, Worker};
 
@@ -128,28 +126,8 @@ fn inputs(arguments: &Arguments, folder: &Path) -> Result<Vec<(String, PathBuf)>
     }
     let mut inputs = Vec::new();
     for (name, mix) in [("imix480", Mix::Imix480), ("min64", Mix::Min64)] {
-        let plan = Plan {
-            packets: arguments.packets,
-            flows: arguments.flows,
-            mix,
-            seed: 1,
-            rate: 1_000_000,
-            concurrent: 10_000,
-        };
-        let path = folder.join(format!("{name}.pcap"));
-        let out = BufWriter::with_capacity(1 << 20, std::fs::File::create(&path)?);
-        let mut writer = PcapWriter::new(out, LinkType::ETHERNET)?;
-        replicate(&load(&[], mix)?, &plan, &mut |time, data| {
-            writer.write(&Frame {
-                data,
-                wire_length: u32::try_from(data.len()).unwrap_or(u32::MAX),
-                timestamp: Timestamp::from_nanos(time),
-                link: LinkType::ETHERNET,
-                port: 0,
-                queue: 0,
-            })
-        })?;
-        writer.flush()?;
+        let size = (arguments.packets, arguments.flows);
+        let path = replica(folder, mix, size)?;
         inputs.push((name.to_owned(), path));
     }
     Ok(inputs)
@@ -214,27 +192,19 @@ impl Walk {
             ended,
             sum,
         } = self;
-        let mut left = frames.frames();
-        while left > 0 {
-            let mut burst = Burst::new();
-            if frames.receive(&mut burst)? == Progress::End {
-                break;
+        each_burst(frames, |burst| match worker {
+            Some(worker) => worker.burst(burst, &mut |event: Event| match event {
+                Event::Alert(_) => *alerts += 1,
+                _ => *ended += 1,
+            }),
+            None => {
+                let first = |frame: &Frame<'_>| frame.data.first().copied().unwrap_or(0);
+                *sum += burst
+                    .iter()
+                    .map(|frame| u64::from(first(frame)))
+                    .sum::<u64>();
             }
-            left = left.saturating_sub(burst.len());
-            match worker {
-                Some(worker) => worker.burst(burst, &mut |event: Event| match event {
-                    Event::Alert(_) => *alerts += 1,
-                    _ => *ended += 1,
-                }),
-                None => {
-                    let first = |frame: &Frame<'_>| frame.data.first().copied().unwrap_or(0);
-                    *sum += burst
-                        .iter()
-                        .map(|frame| u64::from(first(frame)))
-                        .sum::<u64>();
-                }
-            }
-        }
+        })?;
         std::hint::black_box(&self.sum);
         Ok(())
     }

@@ -17,20 +17,19 @@ mod traffic;
 mod clock;
 
 use clap::Parser;
-use clock::{Failure, cpu_nanos, preload};
+use clock::{Failure, cpu_nanos, each_burst, frame, preload, replica};
 use std::fmt::Write as _;
 use std::io::{self, BufWriter, Write as _};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::Arc;
 use traffic::random::Random;
-use traffic::replicate::{Mix, Plan, load, replicate};
+use traffic::replicate::Mix;
 use wirelynx::capture::memory::Preloaded;
 use wirelynx::capture::writer::PcapWriter;
-use wirelynx::capture::{Burst, Capture, Progress};
 use wirelynx::expr::Mode;
 use wirelynx::output::Event;
-use wirelynx::packet::{Frame, LinkType, Timestamp};
+use wirelynx::packet::LinkType;
 use wirelynx::rules::joins::Limits;
 use wirelynx::rules::load as rule_files;
 use wirelynx::rules::{RuleSet, property::Property};
@@ -85,7 +84,11 @@ fn run(arguments: &Arguments) -> Result<(), Failure> {
     if wants("simple") || wants("mixed") {
         let path = match &arguments.input {
             Some(path) => path.clone(),
-            None => replicated(arguments.packets, folder.path())?,
+            None => replica(
+                folder.path(),
+                Mix::Imix480,
+                (arguments.packets, arguments.packets / 10),
+            )?,
         };
         let mut frames = preload(&path)?;
         if wants("simple") {
@@ -102,36 +105,6 @@ fn run(arguments: &Arguments) -> Result<(), Failure> {
         fat(arguments, folder.path())?;
     }
     Ok(())
-}
-
-fn replicated(packets: u64, folder: &Path) -> Result<PathBuf, Failure> {
-    let plan = Plan {
-        packets,
-        flows: packets / 10,
-        mix: Mix::Imix480,
-        seed: 1,
-        rate: 1_000_000,
-        concurrent: 10_000,
-    };
-    let path = folder.join("mix.pcap");
-    let out = BufWriter::with_capacity(1 << 20, std::fs::File::create(&path)?);
-    let mut writer = PcapWriter::new(out, LinkType::ETHERNET)?;
-    replicate(&load(&[], plan.mix)?, &plan, &mut |time, data| {
-        writer.write(&frame(time, data))
-    })?;
-    writer.flush()?;
-    Ok(path)
-}
-
-fn frame(time: u64, data: &[u8]) -> Frame<'_> {
-    Frame {
-        data,
-        wire_length: u32::try_from(data.len()).unwrap_or(u32::MAX),
-        timestamp: Timestamp::from_nanos(time),
-        link: LinkType::ETHERNET,
-        port: 0,
-        queue: 0,
-    }
 }
 
 /// What one set of rules did.
@@ -169,12 +142,7 @@ impl Row {
 
 /// Load rules and run them over frames.
 #[allow(clippy::cast_precision_loss, reason = "printed with a few digits")]
-fn measure(
-    runs: u32,
-    rules: &str,
-    frames: &mut Preloaded,
-    limits: Option<Limits>,
-) -> Result<Row, Failure> {
+fn measure(runs: u32, rules: &str, frames: &mut Preloaded) -> Result<Row, Failure> {
     let folder = tempfile::tempdir()?;
     write_files(folder.path(), rules)?;
     let before = resident()?;
@@ -185,23 +153,17 @@ fn measure(
         return Err(format!("rule {id}: {error}").into());
     }
     let rules = Arc::new(rules);
-    let settings = Settings {
-        instances: limits,
-        ..Settings::default()
-    };
-    let mut worker = Worker::new(Arc::clone(&rules), &settings, Scope::Rules);
+    let mut worker = Worker::new(Arc::clone(&rules), &Settings::default(), Scope::Rules);
     let load_ms = cpu_nanos()?.saturating_sub(began) / 1_000_000;
     let mebibytes = resident()?.saturating_sub(before) >> 20;
     let mut alerts = 0_u64;
-    let mut passes = 0.0;
     pass(&mut worker, frames, &mut alerts)?;
     let counted = worker.counters().rules.matches.iter().sum::<u64>();
     let first = alerts;
     let mut times = Vec::new();
     let packets = frames.frames() as f64;
     for _ in 0..runs {
-        let (began, mut spent) = (cpu_nanos()?, 0);
-        passes = 0.0;
+        let (began, mut spent, mut passes) = (cpu_nanos()?, 0, 0.0);
         while spent < RUN_NANOS_MIN {
             pass(&mut worker, frames, &mut alerts)?;
             passes += 1.0;
@@ -209,7 +171,6 @@ fn measure(
         }
         times.push(spent as f64 / packets / passes);
     }
-    std::hint::black_box(passes);
     times.sort_by(f64::total_cmp);
     Ok(Row {
         rules: rules.programs.len(),
@@ -223,18 +184,11 @@ fn measure(
 }
 
 fn pass(worker: &mut Worker, frames: &mut Preloaded, alerts: &mut u64) -> Result<(), Failure> {
-    let mut left = frames.frames();
-    while left > 0 {
-        let mut burst = Burst::new();
-        if frames.receive(&mut burst)? == Progress::End {
-            break;
-        }
-        left = left.saturating_sub(burst.len());
+    each_burst(frames, |burst| {
         worker.burst(burst, &mut |event: Event| {
             *alerts += u64::from(matches!(event, Event::Alert(_)));
         });
-    }
-    Ok(())
+    })
 }
 
 /// Resident memory of this process in bytes.
@@ -277,7 +231,7 @@ fn simple(arguments: &Arguments, frames: &mut Preloaded) -> Result<(), Failure> 
         let rules: String = (1..=*count)
             .map(|id| simple_rule(id, &mut random))
             .collect();
-        measure(arguments.runs, &rules, frames, None)?.print()?;
+        measure(arguments.runs, &rules, frames)?.print()?;
     }
     Ok(())
 }
@@ -292,7 +246,7 @@ fn mixed(arguments: &Arguments, frames: &mut Preloaded) -> Result<(), Failure> {
         .map(|id| simple_rule(id, &mut random))
         .collect();
     rules.extend((20_001..=20_600).map(|id| complex_rule(id, &mut random)));
-    measure(arguments.runs, &rules, frames, None)?.print()
+    measure(arguments.runs, &rules, frames)?.print()
 }
 
 /// One rule, on one line.
@@ -454,7 +408,7 @@ fn with_and_without(
     rules: &str,
     before: Option<&mut Preloaded>,
     frames: &mut Preloaded,
-) -> Result<(f64, f64, u64, u64), Failure> {
+) -> Result<(f64, f64, u64), Failure> {
     let folder = tempfile::tempdir()?;
     write_files(folder.path(), rules)?;
     let limits = Limits {
@@ -464,7 +418,7 @@ fn with_and_without(
     let worker = |properties| {
         let rules = Arc::new(RuleSet::new(properties, Mode::Standard).0);
         let settings = Settings {
-            instances: arguments.live.iter().max().map(|_| limits),
+            instances: Some(limits),
             ..Settings::default()
         };
         Worker::new(rules, &settings, Scope::Rules)
@@ -497,7 +451,7 @@ fn with_and_without(
         times.get(times.len() / 2).copied().unwrap_or(f64::NAN)
     });
     let live = workers.first_mut().map_or(0, |w| w.counters().rules.live);
-    Ok((with, without, alerts, live))
+    Ok((with, without, live))
 }
 
 fn live(arguments: &Arguments, folder: &Path) -> Result<(), Failure> {
@@ -530,7 +484,7 @@ fn live(arguments: &Arguments, folder: &Path) -> Result<(), Failure> {
         });
         let mut frames = stored(folder, 1_000_000 + u64::from(*count), frames)?;
         let found = with_and_without(arguments, &rule, Some(&mut before), &mut frames)?;
-        let (with, without, _, live) = found;
+        let (with, without, live) = found;
         writeln!(
             io::stdout(),
             "{count:>9} {with:>11.1} {without:>11.1} {:>12.1} {live:>9}",
@@ -597,7 +551,7 @@ fn fat(arguments: &Arguments, folder: &Path) -> Result<(), Failure> {
             let mut frames = stored(folder, 1_000_000, frames)?;
             let rule = property(1, window, &events);
             let found = with_and_without(arguments, &rule, None, &mut frames)?;
-            let (with, without, _, live) = found;
+            let (with, without, live) = found;
             writeln!(
                 io::stdout(),
                 "{name:<12} {window:>9} {with:>11.1} {without:>11.1} {:>7.2} {live:>9}",
