@@ -284,3 +284,22 @@ fn deadlines_of_late_packets_do_not_depend_on_other_rules() {
     };
     assert_eq!(alerts(answered), alerts(&format!("{answered}{waits}")));
 }
+
+/// Two deadlines that others set come before the next ones of the same tick of the wheel.
+#[test]
+fn deadlines_set_by_deadlines_keep_their_order_within_a_tick() {
+    let rule = "<property property_id='1' type_property='ATTACK' value='OR'>\
+        <operator value='NOT' delay_units='mms' delay_max='1'>\
+        <operator value='NOT' delay_units='ms' delay_max='1'>\
+        <event boolean_expression='(tcp.ack == 1)'/>\
+        <event boolean_expression='(tcp.fin == 1)'/></operator>\
+        <event boolean_expression='(tcp.rst == 1)'/></operator>\
+        <operator value='NOT' delay_units='ms' delay_max='1'>\
+        <event boolean_expression='(tcp.syn == 1)'/>\
+        <event boolean_expression='(tcp.psh == 1)'/></operator></property>";
+    let (syn, ack) = (2, 16);
+    let packets = [(100, syn | ack), (140, syn | ack)].map(|(us, flags)| Owned::tcp(us, flags));
+    let outcome = &compare::run_xml(rule, &packets, compare::LIMITS)[0];
+    assert_eq!(outcome.engine.len(), 4);
+    assert!(!outcome.differs(), "{:?}", outcome.engine);
+}
