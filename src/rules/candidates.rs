@@ -1,18 +1,29 @@
 //! The instances that one match may continue, newest first, found class by class.
 
 use super::program::{Event, Program, Slot};
-use super::store::{Instance, Store};
+use super::store::{Instance, NONE, Seen, Store};
 use std::collections::BinaryHeap;
+
+/// When its turn is, the greatest first: whether what it continues counts without more ado, then
+/// its stay.
+type Turn = (bool, u64);
 
 /// An instance that a match may continue. Later ones come first.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) struct Candidate {
-    /// Its stay.
-    pub sequence: u64,
+    turn: Turn,
     /// The instance.
     pub index: u32,
     /// The edge that it would take.
     pub edge: usize,
+    class: u32,
+}
+
+impl Candidate {
+    /// Its stay.
+    pub(super) fn sequence(&self) -> u64 {
+        self.turn.1
+    }
 }
 
 /// Classes at one edge that have not been tried yet.
@@ -20,8 +31,8 @@ pub(super) struct Candidate {
 struct Untried {
     /// The next.
     class: u32,
-    /// None of their members has a higher sequence.
-    last: u64,
+    /// None of their members comes before that.
+    last: Turn,
     edge: usize,
 }
 
@@ -78,7 +89,7 @@ impl Candidates {
                 self.tries += 1;
                 class = waiting.after(id);
             }
-            self.add(store, edge, class);
+            self.add(store, program, edge, class);
         }
         !self.untried.is_empty()
     }
@@ -90,25 +101,29 @@ impl Candidates {
         store: &Store,
         program: &Program,
         event: u8,
-        record: &[u8],
+        seen: Seen<'_>,
     ) -> Option<Candidate> {
         loop {
-            self.try_classes(store, program, event, record);
+            self.try_classes(store, program, event, seen);
             let candidate = self.tried.pop()?;
-            let stays = |i: &Instance| i.sequence == candidate.sequence;
-            if !store.instance(candidate.index).is_some_and(stays) {
-                // Evicted as the oldest of its rule: none of its class is older.
-                continue;
+            let stays = |i: &Instance| i.sequence == candidate.sequence();
+            let is_there = store.instance(candidate.index).is_some_and(stays);
+            let older = match is_there {
+                true => store.older_alike(candidate.index, candidate.edge),
+                false => older_than(store, &candidate),
+            };
+            self.tried.extend(older.and_then(|index| {
+                let place = (candidate.edge, candidate.class, candidate.turn.0);
+                candidate_of(store, index, place)
+            }));
+            if is_there {
+                return Some(candidate);
             }
-            let older = store.older_alike(candidate.index, candidate.edge);
-            self.tried
-                .extend(older.and_then(|index| candidate_of(store, index, candidate.edge)));
-            return Some(candidate);
         }
     }
 
     /// Try classes, newest first, as far as they may hold a newer instance than those found.
-    fn try_classes(&mut self, store: &Store, program: &Program, event: u8, record: &[u8]) {
+    fn try_classes(&mut self, store: &Store, program: &Program, event: u8, seen: Seen<'_>) {
         // Where a condition remembers its calls, each member is asked in its turn instead.
         let remembers = |event: &Event| event.remembers;
         let remembers = program.event(event).is_some_and(remembers);
@@ -118,25 +133,26 @@ impl Candidates {
             let Some(waiting) = store.waiting(untried.edge) else {
                 continue;
             };
-            self.add(store, untried.edge, waiting.after(untried.class));
+            self.add(store, program, untried.edge, waiting.after(untried.class));
             let newest = waiting.class(untried.class).map(|class| class.newest);
-            let candidate = newest.and_then(|index| candidate_of(store, index, untried.edge));
+            let place = (untried.edge, untried.class, untried.last.0);
+            let candidate = newest.and_then(|index| candidate_of(store, index, place));
             if let Some(candidate) = candidate
-                && (remembers || store.shares(program, candidate.index, event, record))
+                && (remembers || store.shares(program, candidate.index, event, seen))
             {
                 self.tried.push(candidate);
             }
         }
     }
 
-    fn add(&mut self, store: &Store, edge: usize, class: Option<u32>) {
+    fn add(&mut self, store: &Store, program: &Program, edge: usize, class: Option<u32>) {
         let waiting = store.waiting(edge);
         if let Some(id) = class
             && let Some(class) = waiting.and_then(|waiting| waiting.class(id))
         {
             self.untried.push(Untried {
                 class: id,
-                last: class.last,
+                last: (!is_late(program, edge), class.last),
                 edge,
             });
         }
@@ -145,16 +161,46 @@ impl Candidates {
     /// The untried classes that may hold a newer instance than those tried.
     fn newest_untried(&self) -> Option<(usize, Untried)> {
         let (place, untried) = (0..).zip(&self.untried).max_by_key(|(_, u)| u.last)?;
-        let found = self.tried.peek().map_or(0, |tried| tried.sequence);
-        (untried.last > found).then_some((place, *untried))
+        let found = self.tried.peek().map(|tried| tried.turn);
+        found
+            .is_none_or(|found| untried.last > found)
+            .then_some((place, *untried))
     }
 }
 
-fn candidate_of(store: &Store, index: u32, edge: usize) -> Option<Candidate> {
+/// Does what waits at an edge count only unless it is answered?
+fn is_late(program: &Program, edge: usize) -> bool {
+    let edge = program.machine.edges.get(edge);
+    edge.is_some_and(|edge| program.machine.state(edge.from).is_late)
+}
+
+/// The newest member of a candidate's class that comes after it. What is newer was given before:
+/// it moved on, or was refused.
+fn older_than(store: &Store, gone: &Candidate) -> Option<u32> {
+    let class = store
+        .waiting(gone.edge)
+        .and_then(|waiting| waiting.class(gone.class));
+    let mut next = class
+        .map(|class| class.newest)
+        .filter(|index| *index != NONE);
+    while let Some(index) = next
+        && store.instance(index)?.sequence > gone.sequence()
+    {
+        next = store.older_alike(index, gone.edge);
+    }
+    next
+}
+
+fn candidate_of(
+    store: &Store,
+    index: u32,
+    (edge, class, in_time): (usize, u32, bool),
+) -> Option<Candidate> {
     let sequence = store.instance(index)?.sequence;
     Some(Candidate {
-        sequence,
+        turn: (in_time, sequence),
         index,
         edge,
+        class,
     })
 }

@@ -4,10 +4,13 @@
 use super::access::{Access, Wanted};
 use super::graph::Graph;
 use super::listing::{heading, one_line};
+use super::machine::{INIT, StateId};
 use super::partition::Partition;
 use super::program::{Event, Program, Slot};
 use super::steps::{Step, What};
-use super::store::Instance;
+use super::store::{Instance, MEMBER_BYTES, Outer, Stay};
+use super::waiting::CLASS_BYTES;
+use super::wheel::Entry;
 use super::{RuleSet, svg};
 use crate::dissect::attribute::{AttributeId, Type};
 use crate::dissect::{Protocol, ProtocolSet};
@@ -297,17 +300,39 @@ fn place_to_run(out: &mut String, rules: &RuleSet, program: &Program) {
     let _ = writeln!(out, "\nruns\n  {place}");
 }
 
+/// Bytes of an instance beside its record: itself, its place in the order of all and its deadline;
+/// and what it needs for each further way out of its state and each operator around it.
+fn bytes_fixed(program: &Program) -> usize {
+    let waits = usize::from(program.machine.depths.saturating_sub(1));
+    let members = edges_from_one(program).saturating_sub(1);
+    size_of::<Instance>()
+        + size_of::<Stay>()
+        + size_of::<Entry>()
+        + waits * size_of::<Outer>()
+        + members * MEMBER_BYTES
+}
+
+/// Ways that lead out of one state, at most.
+fn edges_from_one(program: &Program) -> usize {
+    let states = (0..=StateId::MAX).take(program.machine.states.len());
+    let ways = states
+        .filter(|state| *state != INIT)
+        .map(|state| program.edges_from(state).len());
+    ways.fold(1, usize::max)
+}
+
 fn memory(out: &mut String, program: &Program, instances_max: usize) {
     out.push_str("\nmemory\n");
     if program.single.is_some() {
         out.push_str("  none: nothing is kept from one packet to the next\n");
         return;
     }
-    let (instance, record) = (size_of::<Instance>(), program.record_size);
-    let both = instance.saturating_add(record);
+    let (fixed, record) = (bytes_fixed(program), program.record_size);
+    let both = fixed.saturating_add(record);
     let _ = writeln!(
         out,
-        "  an instance takes {both} bytes: {instance} and a record of {record}"
+        "  an instance takes {both} bytes: {fixed} and a record of {record}; the first of a key {} more",
+        CLASS_BYTES * edges_from_one(program)
     );
     let most = both.saturating_mul(instances_max) / 1_000_000;
     let _ = writeln!(

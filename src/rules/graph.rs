@@ -117,13 +117,13 @@ fn event_edge(program: &Program, (from, to): (usize, usize), way: &Way) -> Edge 
     };
     let label = format!("event {} {window}", way.event);
     let mut note = String::new();
-    if way.opens && way.from != INIT {
-        note.push_str(", as a copy: the attempt itself waits on");
+    if way.stays && way.from != INIT {
+        note.push_str(match way.effect.answers {
+            0 => ", as a copy: the attempt itself waits on",
+            _ => ", as a copy: the attempt itself serves others",
+        });
     }
-    if way.answers {
-        note.push_str(", as a copy: the attempt itself serves others");
-    }
-    if way.unless_answered {
+    if way.effect.unless != 0 {
         note.push_str(", unless on the same packet an earlier event answers it");
     }
     match way.enter {

@@ -7,10 +7,10 @@
 pub use super::matches::{Alert, Counters, Limits, Match, SamePacket};
 
 use super::candidates::{Candidate, Candidates};
-use super::machine::{Edge, Enter, INIT, Machine, StateId};
+use super::machine::{Edge, Effect, Enter, INIT, Look, Machine, PASS, StateId};
 use super::program::{Event, Program, Slot};
 use super::steps::{Awaited, Places, Steps};
-use super::store::{AHEAD, Joined, NONE, Store};
+use super::store::{Joined, Outer, Seen, Store};
 use super::verdict;
 use super::wheel::{Entry, Wheel};
 use crate::expr::Mode;
@@ -23,13 +23,13 @@ use std::sync::Arc;
 #[derive(Debug)]
 pub struct Joins {
     pub(super) stores: Vec<Store>,
-    wheel: Wheel,
+    pub(super) wheel: Wheel,
     /// Deadlines that were set by the one that passes, and are over by now.
-    set: BinaryHeap<Reverse<Entry>>,
+    pub(super) set: BinaryHeap<Reverse<Entry>>,
     sequence: u64,
     /// Number of the latest packet.
     packet: u64,
-    live: usize,
+    pub(super) live: usize,
     limits: Limits,
     seed: u64,
     counters: Counters,
@@ -43,17 +43,41 @@ pub struct Joins {
     /// Of each rule: the events that `awaited` says, and whether an instance waits.
     noted: Vec<(u64, bool)>,
     candidates: Candidates,
+    /// Looks that the event, or the deadline, has answered, by number and by the stay in which the
+    /// operator was opened.
+    pub(super) answered: Vec<(u8, u64)>,
+    /// The deadline at which they were.
+    pub(super) answered_us: u64,
 }
 
 /// Where a step happens: rule, packet, time.
 #[derive(Clone, Copy)]
-struct Step<'a> {
-    program: &'a Program,
-    rule: u32,
-    timestamp: Timestamp,
-    packet: u64,
-    timed_out: bool,
+pub(super) struct Step<'a> {
+    pub(super) program: &'a Program,
+    pub(super) rule: u32,
+    pub(super) timestamp: Timestamp,
+    pub(super) packet: u64,
+    pub(super) timed_out: bool,
 }
+
+/// How an instance comes into a state.
+#[derive(Clone, Copy)]
+struct Way {
+    to: StateId,
+    enter: Enter,
+    /// When the next event may come at the earliest in the wait that it is in, and that wait.
+    running: (u64, Outer),
+    /// It answers what looks back.
+    answers: bool,
+}
+
+const NOTHING_RUNS: (u64, Outer) = (
+    0,
+    Outer {
+        stay: 0,
+        until_us: u64::MAX,
+    },
+);
 
 impl Joins {
     /// For these rules.
@@ -85,6 +109,8 @@ impl Joins {
             },
             spent: vec![false; count],
             candidates: Candidates::default(),
+            answered: Vec::new(),
+            answered_us: 0,
         }
     }
 
@@ -110,7 +136,7 @@ impl Joins {
     }
 
     /// Note which events can change anything from here on.
-    fn note_awaited(&mut self, rule: u32) {
+    pub(super) fn note_awaited(&mut self, rule: u32) {
         let spent = self.spent.get(at(rule)).copied().unwrap_or(true);
         let starting = self
             .starting
@@ -192,20 +218,15 @@ impl Joins {
             packet: found.packet,
             timed_out: false,
         };
-        let mut answered = false;
+        self.answered.clear();
         let mut reported = false;
         while let Some(candidate) = self.next(program, found) {
-            let Candidate {
-                sequence,
-                index,
-                edge,
-            } = candidate;
-            let Some(edge) = program.machine.edges.get(edge) else {
+            let Some(edge) = program.machine.edges.get(candidate.edge) else {
                 continue;
             };
-            if self.may_continue(step, index, sequence, edge, found) {
-                answered |= edge.answers;
-                reported = self.take(step, index, edge, found.record, packet, emit);
+            let stay = (candidate.index, candidate.sequence());
+            if self.may_continue(step, stay, edge, found) {
+                reported = self.take(step, stay, edge, found.seen.record, packet, emit);
             }
             if reported {
                 break;
@@ -213,7 +234,7 @@ impl Joins {
         }
         for (_, edge) in program.edges_of(found.event) {
             if edge.from == INIT && !reported {
-                reported = self.start(step, edge, found, answered, packet, emit);
+                reported = self.start(step, edge, found, packet, emit);
             }
         }
         self.note_awaited(found.rule);
@@ -227,7 +248,7 @@ impl Joins {
         }
         let store = self.stores.get(at(found.rule))?;
         self.candidates
-            .next(store, program, found.event, found.record)
+            .next(store, program, found.event, found.seen)
     }
 
     /// The first event of an attempt.
@@ -236,12 +257,11 @@ impl Joins {
         step: Step<'_>,
         edge: &Edge,
         found: Match<'_>,
-        answered: bool,
         packet: &mut impl SamePacket,
         emit: &mut impl FnMut(Alert),
     ) -> bool {
         let compat = step.program.mode == Mode::Compat;
-        if (edge.unless_answered && answered)
+        if self.is_answered(step, None, edge.effect)
             || self.spent.get(at(step.rule)).copied() == Some(true)
         {
             return false;
@@ -249,7 +269,7 @@ impl Joins {
         let joined = Joined {
             program: step.program,
             event: edge.event,
-            current: found.record,
+            seen: found.seen,
             earlier: &[],
             bound: 0,
         };
@@ -265,7 +285,7 @@ impl Joins {
             *spent = true;
         }
         match self.create(step.program, step.rule, None) {
-            Some(index) => self.move_to(step, index, edge, found.record, packet, emit),
+            Some(index) => self.move_to(step, (index, 0), edge, found.seen.record, packet, emit),
             None => false,
         }
     }
@@ -274,8 +294,7 @@ impl Joins {
     fn may_continue(
         &self,
         step: Step<'_>,
-        index: u32,
-        sequence: u64,
+        (index, sequence): (u32, u64),
         edge: &Edge,
         found: Match<'_>,
     ) -> bool {
@@ -308,35 +327,78 @@ impl Joins {
         }
         let remembers = |event: &Event| event.remembers;
         let tried = !step.program.event(edge.event).is_some_and(remembers);
-        tried || store.shares(step.program, index, edge.event, found.record)
+        tried || store.shares(step.program, index, edge.event, found.seen)
     }
 
-    /// Follow an edge: the instance moves, or a copy of it where the edge opens an operator.
+    /// Follow an edge: the instance moves, or a copy of it where the edge leaves it in its place.
     fn take(
         &mut self,
         step: Step<'_>,
-        index: u32,
+        (index, sequence): (u32, u64),
         edge: &Edge,
         record: &[u8],
         packet: &mut impl SamePacket,
         emit: &mut impl FnMut(Alert),
     ) -> bool {
-        let copies = (edge.opens && !Machine::is_final(edge.to)) || edge.answers;
-        let moving = if copies {
-            self.create(step.program, step.rule, Some(index))
-        } else {
-            Some(index)
+        if self.is_answered(step, Some(index), edge.effect) {
+            if !edge.stays {
+                self.remove(step, index);
+            }
+            return false;
+        }
+        let wait = self.wait_over(step, index, edge.effect);
+        let moving = match edge.stays {
+            true => self.create(step.program, step.rule, Some(index)),
+            false => Some(index),
         };
-        match moving {
-            Some(moving) => self.move_to(step, moving, edge, record, packet, emit),
-            None => false,
+        let Some(moving) = moving else {
+            return false;
+        };
+        self.end_wait(step, moving, wait);
+        self.move_to(step, (moving, sequence), edge, record, packet, emit)
+    }
+
+    /// Note the looks that a move of an instance answers. True when its attempt comes to nothing,
+    /// since it has itself been answered.
+    fn is_answered(&mut self, step: Step<'_>, index: Option<u32>, effect: Effect) -> bool {
+        if effect.answers == 0 && effect.unless == 0 {
+            return false;
+        }
+        let (machine, store) = (&step.program.machine, self.stores.get(at(step.rule)));
+        let opened_from = |look: &Look| {
+            let stay = store.zip(index);
+            let stay = stay.map(|(store, i)| store.opened_from(step.program, i, look.depth));
+            (look.operator, stay.unwrap_or(0))
+        };
+        let answers = machine.looks(effect.answers).iter().map(opened_from);
+        self.answered.extend(answers);
+        let mut unless = machine.looks(effect.unless).iter().map(opened_from);
+        unless.any(|look| self.answered.contains(&look))
+    }
+
+    /// The wait that a move of an instance ends, if it ends one.
+    fn wait_over(&self, step: Step<'_>, index: u32, effect: Effect) -> Option<(u8, u64)> {
+        let store = self.store(step.rule).filter(|_| effect.ends != 0)?;
+        let stay = store.opened_from(step.program, index, effect.ends);
+        Some((effect.ends, stay))
+    }
+
+    /// The trigger of a wait came with an instance: all others end that wait for it.
+    fn end_wait(&mut self, step: Step<'_>, index: u32, wait: Option<(u8, u64)>) {
+        if let Some(wait) = wait
+            && let Some(store) = self.stores.get_mut(at(step.rule))
+        {
+            let before = store.live();
+            store.end_wait(step.program, index, wait);
+            self.live -= before - store.live();
         }
     }
 
+    /// Move an instance along an edge that leads from the stay `from`.
     fn move_to(
         &mut self,
         step: Step<'_>,
-        index: u32,
+        (index, from): (u32, u64),
         edge: &Edge,
         record: &[u8],
         packet: &mut impl SamePacket,
@@ -348,44 +410,40 @@ impl Joins {
             store.bind(step.program, index, edge.event, record);
         }
         let running = match edge.enter {
-            Enter::Nested => self.window(step.rule, index),
-            Enter::Fresh | Enter::Resumed => (0, u64::MAX),
+            Enter::Nested => self.running(step.rule, index, from),
+            Enter::Fresh | Enter::Resumed => NOTHING_RUNS,
         };
-        self.enter(
-            step,
-            index,
-            edge.to,
-            edge.enter,
+        let way = Way {
+            to: edge.to,
+            enter: edge.enter,
             running,
-            edge.answers,
-            packet,
-            emit,
-        )
+            answers: edge.effect.answers != 0,
+        };
+        self.enter(step, index, way, packet, emit)
     }
 
-    fn window(&self, rule: u32, index: u32) -> (u64, u64) {
+    /// The wait that an instance is in, with the stay it began with.
+    fn running(&self, rule: u32, index: u32, stay: u64) -> (u64, Outer) {
         let instance = self.store(rule).and_then(|store| store.instance(index));
-        instance.map_or((0, u64::MAX), |i| (i.window_min_us, i.window_max_us))
+        instance.map_or(NOTHING_RUNS, |instance| {
+            let until_us = instance.window_max_us;
+            (instance.window_min_us, Outer { stay, until_us })
+        })
     }
 
     /// Bring an instance into a state: a verdict when it is final, else a window to wait in.
-    #[allow(
-        clippy::too_many_arguments,
-        reason = "a step of a machine has this many inputs"
-    )]
     fn enter(
         &mut self,
         step: Step<'_>,
         index: u32,
-        state: StateId,
-        enter: Enter,
-        running: (u64, u64),
-        keeps_family: bool,
+        way: Way,
         packet: &mut impl SamePacket,
         emit: &mut impl FnMut(Alert),
     ) -> bool {
         let program = step.program;
+        let state = way.to;
         if Machine::is_final(state) {
+            let keeps_family = way.answers && state == PASS;
             return self.finish(step, index, state, keeps_family, emit);
         }
         self.sequence += 1;
@@ -397,13 +455,16 @@ impl Joins {
         };
         store.unsettle(program, index);
         let mut window = bounds(target.window, program.mode, now);
-        match enter {
+        match way.enter {
             Enter::Fresh => {}
             Enter::Nested => {
-                store.set_cap(index, target.depth, running.1);
-                window = (window.0.max(running.0), window.1.min(running.1));
+                let (from_us, outer) = way.running;
+                store.set_outer(index, target.depth, outer);
+                window = (window.0.max(from_us), window.1.min(outer.until_us));
             }
-            Enter::Resumed => window.1 = window.1.min(store.cap(index, target.depth)),
+            Enter::Resumed => {
+                window.1 = window.1.min(store.outer(index, target.depth).until_us);
+            }
         }
         let seen = if step.packet == 0 {
             self.packet
@@ -419,32 +480,6 @@ impl Joins {
             self.await_deadline(step, (index, sequence), window.1);
         }
         false
-    }
-
-    /// Have the wheel tell when the stay of an instance ends; where nobody notices when that is and
-    /// stays end in their order, it only tells of the oldest.
-    fn await_deadline(&mut self, step: Step<'_>, stay: (u32, u64), deadline_us: u64) {
-        let Some(store) = self.stores.get_mut(at(step.rule)) else {
-            return;
-        };
-        let (mut index, mut sequence) = stay;
-        if step.program.expires_quietly && store.ends_in_order(deadline_us) {
-            if std::mem::replace(&mut store.is_scheduled, true) {
-                return;
-            }
-            (index, sequence) = (NONE, 0);
-        }
-        let entry = Entry {
-            deadline_us,
-            sequence,
-            key: (step.rule, index),
-        };
-        if step.timed_out && self.wheel.has_passed(deadline_us) {
-            self.set.push(Reverse(entry));
-        } else if deadline_us != u64::MAX {
-            self.wheel.insert(entry);
-            self.sweep();
-        }
     }
 
     /// An operator of one packet: its next event is on this packet, or its window has passed.
@@ -464,17 +499,27 @@ impl Joins {
             let Some(store) = self.store(step.rule) else {
                 return false;
             };
-            let bound = store.instance(index).map_or(0, |instance| instance.bound);
-            let earlier = store.record(index);
+            let (bound, sequence) = store
+                .instance(index)
+                .map_or((0, 0), |instance| (instance.bound, instance.sequence));
+            let seen = Seen {
+                record: &record,
+                protocols: packet.protocols(),
+            };
             let joined = Joined {
                 program,
                 event: edge.event,
-                current: &record,
-                earlier,
+                seen,
+                earlier: store.record(index),
                 bound,
             };
             if joined.holds() {
-                return self.move_to(step, index, edge, &record, packet, emit);
+                // There is nothing to stay for: the time of its state is over with this packet.
+                let moves = Edge {
+                    stays: false,
+                    ..*edge
+                };
+                return self.take(step, (index, sequence), &moves, &record, packet, emit);
             }
         }
         let timeout = program.machine.state(state).timeout;
@@ -483,16 +528,33 @@ impl Joins {
             self.remove(step, index);
             return false;
         }
-        self.enter(
-            step,
-            index,
-            timeout,
-            after_time_out(program),
-            (0, u64::MAX),
-            false,
-            packet,
-            emit,
-        )
+        self.leave_in_time(step, index, state, NOTHING_RUNS, packet, emit)
+    }
+
+    /// The window of an instance has passed: it goes where its state says.
+    fn leave_in_time(
+        &mut self,
+        step: Step<'_>,
+        index: u32,
+        state: StateId,
+        running: (u64, Outer),
+        packet: &mut impl SamePacket,
+        emit: &mut impl FnMut(Alert),
+    ) -> bool {
+        let state = step.program.machine.state(state);
+        if self.is_answered(step, Some(index), state.effect) {
+            self.remove(step, index);
+            return false;
+        }
+        let wait = self.wait_over(step, index, state.effect);
+        self.end_wait(step, index, wait);
+        let way = Way {
+            to: state.timeout,
+            enter: after_time_out(step.program),
+            running,
+            answers: state.effect.answers != 0,
+        };
+        self.enter(step, index, way, packet, emit)
     }
 
     /// The instance has come to an end.
@@ -594,7 +656,7 @@ impl Joins {
         reported
     }
 
-    fn time_out(
+    pub(super) fn time_out(
         &mut self,
         step: Step<'_>,
         index: u32,
@@ -609,133 +671,25 @@ impl Joins {
         if instance.sequence != sequence {
             return false;
         }
-        let timeout = step.program.machine.state(instance.state).timeout;
-        if Machine::is_final(timeout) && verdict::of(step.program.property.kind, timeout).is_none()
-        {
+        let state = step.program.machine.state(instance.state);
+        let says = verdict::of(step.program.property.kind, state.timeout);
+        if Machine::is_final(state.timeout) && says.is_none() && state.effect == Effect::default() {
             // By far the most frequent end.
             self.remove(step, index);
             return false;
         }
-        let running = (instance.window_min_us, instance.window_max_us);
-        self.enter(
-            step,
-            index,
-            timeout,
-            after_time_out(step.program),
-            running,
-            false,
-            packet,
-            emit,
-        )
+        let until_us = instance.window_max_us;
+        let running = (
+            instance.window_min_us,
+            Outer {
+                stay: sequence,
+                until_us,
+            },
+        );
+        self.leave_in_time(step, index, instance.state, running, packet, emit)
     }
 
-    /// Fire the deadlines before `now`; cheap when there are none.
-    pub fn advance(&mut self, programs: &[Program], now: Timestamp, emit: &mut impl FnMut(Alert)) {
-        // A deadline that is set when another one passes takes its turn among the later ones.
-        while self.wheel.is_behind(now.micros()) {
-            let due = self.wheel.advance(now.micros());
-            self.fire(programs, &due, emit);
-            self.wheel.recycle(due);
-        }
-    }
-
-    /// The input has ended: in standard mode every pending deadline passes.
-    pub fn finish_all(&mut self, programs: &[Program], emit: &mut impl FnMut(Alert)) {
-        while !self.wheel.is_empty() {
-            let due = self.wheel.advance(u64::MAX);
-            self.fire(programs, &due, emit);
-            self.wheel.recycle(due);
-        }
-    }
-
-    /// Do what was to happen at these deadlines, and at those that are set by them and are over by
-    /// now as well, in order.
-    fn fire(&mut self, programs: &[Program], due: &[Entry], emit: &mut impl FnMut(Alert)) {
-        let mut left = due;
-        loop {
-            let set = self.set.peek().map(|Reverse(entry)| *entry);
-            let entry = match (left.split_first(), set) {
-                (Some((next, _)), Some(set)) if set < *next => set,
-                (None, Some(set)) => set,
-                (Some((next, behind)), _) => {
-                    self.prefetch(programs, left);
-                    left = behind;
-                    self.pass(programs, *next, emit);
-                    continue;
-                }
-                (None, None) => return,
-            };
-            self.set.pop();
-            self.pass(programs, entry, emit);
-        }
-    }
-
-    /// Ask for what the deadlines behind the first of these touch.
-    fn prefetch(&self, programs: &[Program], due: &[Entry]) {
-        for (ahead, what) in AHEAD {
-            let coming = due.get(ahead).map(|entry| entry.key);
-            let coming = coming.and_then(|(rule, index)| {
-                Some((self.store(rule)?, programs.get(at(rule))?, index))
-            });
-            if let Some((store, program, index)) = coming {
-                store.prefetch(program, index, what);
-            }
-        }
-    }
-
-    /// A deadline passes.
-    fn pass(&mut self, programs: &[Program], entry: Entry, emit: &mut impl FnMut(Alert)) {
-        let (rule, index) = entry.key;
-        let Some(program) = programs.get(at(rule)) else {
-            return;
-        };
-        if index == NONE {
-            return self.expire(program, rule);
-        }
-        let step = Step {
-            program,
-            rule,
-            timestamp: Timestamp::from_micros(entry.deadline_us),
-            packet: 0,
-            timed_out: true,
-        };
-        self.time_out(step, index, entry.sequence, &mut NoPacket, emit);
-        self.note_awaited(rule);
-    }
-
-    /// End the oldest instances of a rule whose deadline has passed, which nobody notices.
-    fn expire(&mut self, program: &Program, rule: u32) {
-        let wheel = &self.wheel;
-        let Some(store) = self.stores.get_mut(at(rule)) else {
-            return;
-        };
-        let before = store.live();
-        let next = store.expire(program, |deadline| wheel.has_passed(deadline));
-        self.live -= before - store.live();
-        let next = next.filter(|deadline_us| *deadline_us != u64::MAX);
-        store.is_scheduled = next.is_some();
-        if let Some(deadline_us) = next {
-            self.wheel.insert(Entry {
-                deadline_us,
-                sequence: 0,
-                key: (rule, NONE),
-            });
-        }
-        self.note_awaited(rule);
-    }
-
-    fn sweep(&mut self) {
-        if self.wheel.wants_sweep(self.live) {
-            let stores = &self.stores;
-            self.wheel.sweep(|entry| {
-                let (rule, index) = entry.key;
-                let instance = stores.get(at(rule)).and_then(|s| s.instance(index));
-                index == NONE || instance.is_some_and(|i| i.sequence == entry.sequence)
-            });
-        }
-    }
-
-    fn store(&self, rule: u32) -> Option<&Store> {
+    pub(super) fn store(&self, rule: u32) -> Option<&Store> {
         self.stores.get(at(rule))
     }
 
@@ -763,15 +717,6 @@ fn starting(program: &Program) -> u64 {
     edges.fold(0, |events, edge| events | 1 << edge.event)
 }
 
-/// When a deadline passes there is no packet to ask.
-struct NoPacket;
-
-impl SamePacket for NoPacket {
-    fn other(&mut self, _: &Program, _: u8) -> Option<Vec<u8>> {
-        None
-    }
-}
-
 /// The published engine does not record the events of an immediate operator that is a trigger.
 fn hidden(program: &Program, edge: &Edge) -> bool {
     let nested = |state: StateId| {
@@ -792,6 +737,6 @@ fn bounds(window: super::property::Window, mode: Mode, now_us: u64) -> (u64, u64
     (earliest, now_us.saturating_add_signed(window.max_us))
 }
 
-fn at(index: u32) -> usize {
+pub(super) fn at(index: u32) -> usize {
     usize::try_from(index).unwrap_or(usize::MAX)
 }

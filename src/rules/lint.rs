@@ -4,6 +4,7 @@
 //! Only what is certain is told: a warning that is wrong once is not read the next time.
 
 use super::delay;
+use super::either::conjuncts;
 use super::machine::{Edge, INIT, Machine};
 use super::program::{Attributes, Event, Program};
 use super::property::{self, Node, OperatorNode, Property};
@@ -308,16 +309,6 @@ fn term(expr: &Expr) -> Option<Term> {
     }
 }
 
-/// Conditions that `&&` joins, however deep.
-fn conjuncts<'e>(expr: &'e Expr, found: &mut Vec<&'e Expr>) {
-    match &expr.node {
-        expr::Node::Chain(Operator::And, parts) => {
-            parts.iter().for_each(|part| conjuncts(part, found));
-        }
-        _ => found.push(expr),
-    }
-}
-
 /// Why nothing fits into the window of an operator.
 pub(super) fn window(operator: &OperatorNode, mode: Mode) -> Option<String> {
     let window = operator.window;
@@ -396,6 +387,9 @@ pub(super) fn order(property: &Property, mode: Mode) -> Vec<(u8, Order)> {
         event.expression.each_attribute(&mut |_, other| {
             others.extend(other.filter(|other| *other != number));
         });
+        // What may come in either order is compared when the later one comes.
+        let either = program.event(number).map_or(0, |event| event.either);
+        others.retain(|other| either & 1 << other == 0);
         // Where one packet decides, the other order is tried on it too.
         let is_timed = |edge: &&(usize, Edge)| {
             Machine::is_final(edge.1.to) || !program.machine.state(edge.1.to).window.immediate

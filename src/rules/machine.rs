@@ -40,15 +40,37 @@ pub struct Edge {
     pub event: u8,
     /// Where it leads.
     pub to: StateId,
-    /// It opens an operator: the instance stays and a copy moves.
-    pub opens: bool,
+    /// The instance stays and a copy moves: the edge opens an operator, or it answers a `BEFORE`,
+    /// where what precedes serves every trigger.
+    pub stays: bool,
     /// How the window of `to` is set.
     pub enter: Enter,
-    /// Not taken when, on the same packet, an instance took an edge with `answers`: the trigger of
-    /// a `BEFORE` counts as failed only if nothing preceded it.
-    pub unless_answered: bool,
-    /// The instance stays although it passes: what precedes in `BEFORE` serves every trigger.
-    pub answers: bool,
+    /// What else happens.
+    pub effect: Effect,
+}
+
+/// A `BEFORE`, or a `THEN` whose trigger may come first, at its place in the tree.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Look {
+    /// Number of the operator at this place.
+    pub operator: u8,
+    /// Depth of operators that run as triggers of others where it stands.
+    pub depth: u8,
+    /// Events of what has to precede: bit N for event N.
+    pub events: u64,
+}
+
+/// What happens beside the move when an edge is taken, or a window passes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Effect {
+    /// Set of looks ([`Machine::looks`]) that are answered: what has to precede has preceded.
+    pub answers: u8,
+    /// Set of looks, of one at most, that must not have been answered by the same event: else the
+    /// attempt comes to nothing, as it counts only if nothing preceded it.
+    pub unless: u8,
+    /// The wait whose trigger came, or 0: all attempts end that wait for it in the same place. A
+    /// wait has the depth of what runs in it as its number, from 1.
+    pub ends: u8,
 }
 
 /// A state of the machine.
@@ -58,8 +80,12 @@ pub struct State {
     pub window: Window,
     /// Where to go when the window has passed.
     pub timeout: StateId,
+    /// What else happens then.
+    pub effect: Effect,
     /// Depth of operators that run as triggers of others, from 0: the place of this state's cap.
     pub depth: u8,
+    /// What is under way here counts only if it is not answered: it is tried after all else.
+    pub is_late: bool,
 }
 
 /// A property as states and edges.
@@ -73,6 +99,8 @@ pub struct Machine {
     pub single: bool,
     /// Greatest depth of nested triggers, plus 1.
     pub depths: u8,
+    /// Sets of looks, by number; the first is empty.
+    looks: Vec<Vec<Look>>,
 }
 
 /// More states than an index holds: only reachable with some 60 nested `AND` operators.
@@ -83,6 +111,9 @@ pub struct TooComplex;
 struct Builder {
     states: Vec<State>,
     edges: Vec<Edge>,
+    looks: Vec<Vec<Look>>,
+    /// Operators that look back so far.
+    operators: u8,
     mode: Mode,
     full: bool,
 }
@@ -98,9 +129,41 @@ struct Place {
     depth: u8,
     /// An event here opens an operator.
     opens: bool,
-    unless_answered: bool,
-    answers: bool,
+    /// It leaves the instance where it is.
+    stays: bool,
+    /// What happens when the node holds.
+    effect: Effect,
+    /// The rule is decided when the node holds.
+    is_last: bool,
+    is_late: bool,
 }
+
+/// The whole tree.
+const ROOT: Place = Place {
+    entry: INIT,
+    exit: PASS,
+    timeout: FAIL,
+    depth: 0,
+    opens: false,
+    stays: false,
+    effect: NOTHING_ELSE,
+    is_last: true,
+    is_late: false,
+};
+
+const NOTHING_ELSE: Effect = Effect {
+    answers: 0,
+    unless: 0,
+    ends: 0,
+};
+
+const FIXED: State = State {
+    window: NO_WINDOW,
+    timeout: INCONCLUSIVE,
+    effect: NOTHING_ELSE,
+    depth: 0,
+    is_late: false,
+};
 
 const NO_WINDOW: Window = Window {
     min_us: 0,
@@ -116,29 +179,15 @@ impl Machine {
     /// # Errors
     /// [`TooComplex`] when the tree needs more states than an index holds.
     pub fn new(property: &Property, mode: Mode) -> Result<Self, TooComplex> {
-        let fixed = State {
-            window: NO_WINDOW,
-            timeout: INCONCLUSIVE,
-            depth: 0,
-        };
         let mut builder = Builder {
-            states: vec![fixed; 4],
+            states: vec![FIXED; 4],
             edges: Vec::new(),
+            looks: vec![Vec::new()],
+            operators: 0,
             mode,
             full: false,
         };
-        builder.node(
-            &property.root,
-            Place {
-                entry: INIT,
-                exit: PASS,
-                timeout: FAIL,
-                depth: 0,
-                opens: false,
-                unless_answered: false,
-                answers: false,
-            },
-        );
+        builder.node(&property.root, ROOT);
         if builder.full {
             return Err(TooComplex);
         }
@@ -160,20 +209,19 @@ impl Machine {
             edges,
             single,
             depths,
+            looks: builder.looks,
         })
     }
 
     /// A state by index; the machine's own indices are all valid.
     pub fn state(&self, id: StateId) -> State {
-        let fallback = State {
-            window: NO_WINDOW,
-            timeout: INCONCLUSIVE,
-            depth: 0,
-        };
-        self.states
-            .get(usize::from(id))
-            .copied()
-            .unwrap_or(fallback)
+        self.states.get(usize::from(id)).copied().unwrap_or(FIXED)
+    }
+
+    /// A set of looks by number.
+    pub fn looks(&self, set: u8) -> &[Look] {
+        let looks = self.looks.get(usize::from(set));
+        looks.map_or(&[], Vec::as_slice)
     }
 
     /// Is it one of the three in which an instance ends?
@@ -183,19 +231,6 @@ impl Machine {
 }
 
 impl Builder {
-    fn state(&mut self, window: Window, timeout: StateId, depth: u8) -> StateId {
-        let Ok(id) = StateId::try_from(self.states.len()) else {
-            self.full = true;
-            return INCONCLUSIVE;
-        };
-        self.states.push(State {
-            window,
-            timeout,
-            depth,
-        });
-        id
-    }
-
     fn node(&mut self, node: &Node, place: Place) {
         if self.full || self.edges.len() > 4 * usize::from(StateId::MAX) {
             self.full = true;
@@ -206,101 +241,121 @@ impl Builder {
                 from: place.entry,
                 event: *event,
                 to: place.exit,
-                opens: place.opens,
+                stays: place.stays && (self.is_standard() || !Machine::is_final(place.exit)),
                 enter: self.enter(place),
-                unless_answered: place.unless_answered,
-                answers: place.answers,
+                effect: place.effect,
             }),
             Node::Operator(operator) => self.operator(operator, place),
         }
     }
 
+    fn is_standard(&self) -> bool {
+        self.mode == Mode::Standard
+    }
+
     fn operator(&mut self, operator: &OperatorNode, place: Place) {
-        let (left, right) = (&operator.left, &operator.right);
+        let (left, right, window) = (&operator.left, &operator.right, operator.window);
         match operator.operator {
             Operator::Then => self.then(operator, place),
             Operator::And => {
-                self.sequence(left, right, operator.window, place.timeout, place);
-                self.sequence(right, left, operator.window, place.timeout, place);
+                self.sequence(left, right, window, place, NOTHING_ELSE);
+                self.sequence(right, left, window, place, NOTHING_ELSE);
             }
             Operator::Or => {
                 self.node(left, place);
                 self.node(right, place);
             }
             Operator::Not => {
-                let middle = self.opened(operator.window, place.exit, place);
-                self.node(left, context(place, middle));
+                let middle = self.opened(window, (place.exit, place.effect), place);
+                self.node(left, context(place, middle, NOTHING_ELSE));
                 // The unwanted event under way is an attempt of its own; when it comes to nothing
                 // the wait goes on.
+                let ends = Effect {
+                    ends: self.wait_of(place),
+                    ..NOTHING_ELSE
+                };
                 let unwanted = Place {
                     exit: place.timeout,
                     timeout: INCONCLUSIVE,
+                    effect: ends,
                     ..trigger(place, middle)
                 };
                 self.node(right, unwanted);
             }
-            Operator::Before => self.before(left, right, operator.window, place),
+            // What holds on one packet has no order.
+            Operator::Before if window.immediate && self.is_standard() => {
+                self.sequence(left, right, window, place, NOTHING_ELSE);
+            }
+            Operator::Before => {
+                let look = self.look(right, place);
+                self.preceded(left, right, window, (place, look));
+                self.unpreceded(left, place, look);
+            }
         }
     }
 
     fn then(&mut self, operator: &OperatorNode, place: Place) {
-        let window = operator.window;
-        if window.min_us >= 0 || self.mode == Mode::Compat {
-            return self.sequence(
-                &operator.left,
-                &operator.right,
-                window,
-                place.timeout,
-                place,
-            );
+        let (left, right, window) = (&operator.left, &operator.right, operator.window);
+        if window.min_us >= 0 || !self.is_standard() {
+            return self.sequence(left, right, window, place, NOTHING_ELSE);
         }
         // Negative delays: the trigger may, or must, have been seen before its context.
+        let look = self.look(right, place);
         let earlier = Window {
             min_us: window.max_us.min(0).saturating_neg(),
             max_us: window.min_us.saturating_neg(),
             ..window
         };
-        self.before_edges(&operator.left, &operator.right, earlier, place);
+        self.preceded(left, right, earlier, (place, look));
         if window.max_us > 0 {
             let later = Window {
                 min_us: 0,
                 ..window
             };
-            let place = Place {
-                unless_answered: true,
-                ..place
+            let unless = Effect {
+                unless: self.with(0, look),
+                ..NOTHING_ELSE
             };
-            self.sequence(&operator.left, &operator.right, later, place.timeout, place);
+            self.sequence(left, right, later, place, unless);
         } else {
-            self.unpreceded(&operator.left, place);
+            self.unpreceded(left, place, look);
         }
     }
 
-    /// `first` opens the window, `second` inside it passes.
+    /// `first` opens the window, which has an effect of its own; `second` inside it passes.
     fn sequence(
         &mut self,
         first: &Node,
         second: &Node,
         window: Window,
-        timeout: StateId,
         place: Place,
+        opening: Effect,
     ) {
-        let middle = self.opened(window, timeout, place);
-        let unless_answered = place.unless_answered;
-        self.node(
-            first,
-            Place {
-                unless_answered,
-                ..context(place, middle)
-            },
-        );
+        let middle = self.opened(window, (place.timeout, NOTHING_ELSE), place);
+        self.node(first, context(place, middle, opening));
+        let ends = match place.effect.ends {
+            0 if place.is_last => self.wait_of(place),
+            ends => ends,
+        };
+        let effect = Effect {
+            ends,
+            ..place.effect
+        };
         self.node(
             second,
             Place {
-                unless_answered: false,
+                effect,
                 ..trigger(place, middle)
             },
         );
+    }
+
+    /// The wait of an operator at a place. The published engine lets attempts wait on.
+    fn wait_of(&self, place: Place) -> u8 {
+        match self.mode {
+            Mode::Standard => place.depth.saturating_add(1),
+            Mode::Compat => 0,
+        }
     }
 
     /// How an edge to `place.exit` sets its window. The published engine forgets the outer window
@@ -318,53 +373,126 @@ impl Builder {
         }
     }
 
-    /// `left` fails unless `right` was seen within the window before it.
-    fn before(&mut self, left: &Node, right: &Node, window: Window, place: Place) {
-        self.before_edges(left, right, window, place);
-        self.unpreceded(left, place);
+    /// An operator at a place looks back for `right`.
+    fn look(&mut self, right: &Node, place: Place) -> Look {
+        self.operators = self.operators.saturating_add(1);
+        Look {
+            operator: self.operators,
+            depth: place.depth,
+            events: events_of(right),
+        }
     }
 
-    fn before_edges(&mut self, left: &Node, right: &Node, window: Window, place: Place) {
-        let middle = self.opened(window, INCONCLUSIVE, place);
-        self.node(right, context(place, middle));
-        let answers = self.mode == Mode::Standard;
+    /// A set of looks and one more.
+    fn with(&mut self, set: u8, look: Look) -> u8 {
+        let mut looks = self
+            .looks
+            .get(usize::from(set))
+            .cloned()
+            .unwrap_or_default();
+        looks.push(look);
+        let Ok(number) = u8::try_from(self.looks.len()) else {
+            self.full = true;
+            return 0;
+        };
+        self.looks.push(looks);
+        number
+    }
+
+    /// `right` opens the window, and `left` inside it answers.
+    fn preceded(
+        &mut self,
+        left: &Node,
+        right: &Node,
+        window: Window,
+        (place, look): (Place, Look),
+    ) {
+        let middle = self.opened(window, (INCONCLUSIVE, NOTHING_ELSE), place);
+        self.node(right, context(place, middle, NOTHING_ELSE));
+        let answers = match self.mode {
+            Mode::Standard => self.with(place.effect.answers, look),
+            Mode::Compat => 0,
+        };
+        let effect = Effect {
+            answers,
+            ..place.effect
+        };
         self.node(
             left,
             Place {
                 timeout: INCONCLUSIVE,
-                answers,
+                stays: self.is_standard(),
+                effect,
                 ..trigger(place, middle)
             },
         );
     }
 
-    fn unpreceded(&mut self, left: &Node, place: Place) {
-        let unless_answered = self.mode == Mode::Standard;
+    /// `left` fails, unless it answers.
+    fn unpreceded(&mut self, left: &Node, place: Place, look: Look) {
+        let unless = match self.mode {
+            Mode::Standard => self.with(0, look),
+            Mode::Compat => 0,
+        };
+        let is_standard = self.is_standard();
         self.node(
             left,
             Place {
                 exit: place.timeout,
                 timeout: INCONCLUSIVE,
-                unless_answered,
+                opens: is_standard || place.opens,
+                stays: is_standard || place.stays,
+                effect: Effect {
+                    unless,
+                    ..NOTHING_ELSE
+                },
+                is_last: false,
+                is_late: is_standard,
                 ..place
             },
         );
     }
 
     /// The state between context and trigger of an operator.
-    fn opened(&mut self, window: Window, timeout: StateId, place: Place) -> StateId {
-        self.state(window, timeout, place.depth)
+    fn opened(
+        &mut self,
+        window: Window,
+        (timeout, effect): (StateId, Effect),
+        place: Place,
+    ) -> StateId {
+        let Ok(id) = StateId::try_from(self.states.len()) else {
+            self.full = true;
+            return INCONCLUSIVE;
+        };
+        self.states.push(State {
+            window,
+            timeout,
+            effect,
+            depth: place.depth,
+            is_late: place.is_late,
+        });
+        id
+    }
+}
+
+/// Events of a part of the tree: bit N for event N.
+fn events_of(node: &Node) -> u64 {
+    match node {
+        Node::Event(event) => 1 << event,
+        Node::Operator(operator) => events_of(&operator.left) | events_of(&operator.right),
     }
 }
 
 /// Place of the left child: it leads to the state that waits for the right one.
-fn context(place: Place, middle: StateId) -> Place {
+fn context(place: Place, middle: StateId, effect: Effect) -> Place {
     Place {
         exit: middle,
         timeout: INCONCLUSIVE,
         opens: true,
-        unless_answered: false,
-        answers: false,
+        stays: true,
+        effect,
+        is_last: false,
+        is_late: place.is_late || effect.unless != 0,
         ..place
     }
 }
@@ -376,6 +504,7 @@ fn trigger(place: Place, middle: StateId) -> Place {
         entry: middle,
         depth,
         opens: false,
+        stays: false,
         ..place
     }
 }
@@ -419,7 +548,7 @@ mod tests {
         machine
             .edges
             .iter()
-            .map(|e| (e.from, e.event, e.to, e.opens, e.enter))
+            .map(|e| (e.from, e.event, e.to, e.stays, e.enter))
             .collect()
     }
 

@@ -1,7 +1,9 @@
 //! What goes into the joins and what comes out of them.
 
 use super::program::Program;
+use super::store::Seen;
 use super::verdict::Verdict;
+use crate::dissect::ProtocolSet;
 use crate::packet::Timestamp;
 
 /// A verdict with what led to it.
@@ -34,14 +36,17 @@ pub struct Match<'a> {
     pub timestamp: Timestamp,
     /// Number of the packet.
     pub packet: u64,
-    /// What was recorded of it.
-    pub record: &'a [u8],
+    /// What it shows.
+    pub seen: Seen<'a>,
 }
 
 /// Asks the current packet whether it may also be another event, for operators of one packet.
 pub trait SamePacket {
     /// The record of that event, when the packet allows it.
     fn other(&mut self, program: &Program, event: u8) -> Option<Vec<u8>>;
+
+    /// Its protocols.
+    fn protocols(&self) -> ProtocolSet;
 }
 
 /// Counters of the joins; all only grow but `live`.

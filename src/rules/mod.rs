@@ -21,7 +21,9 @@ pub mod wheel;
 
 pub mod access;
 mod candidates;
+mod deadlines;
 mod delay;
+mod either;
 mod embedded;
 mod graph;
 mod index;
@@ -42,7 +44,7 @@ use joins::{Alert, Joins, Limits, Match, SamePacket};
 use program::{Attributes, Program};
 use property::Property;
 use steps::{Remembered, Steps, What};
-use store::Joined;
+use store::{Joined, Seen};
 
 /// The loaded rules, compiled. Shared by whoever evaluates or prints.
 #[derive(Debug)]
@@ -258,7 +260,13 @@ impl Engine {
         if !message.allows(context) || !message.has_mandatory(trigger) {
             return false;
         }
-        let triggered = message.allows(trigger) && self.joined(program, message);
+        let compat = program.mode == Mode::Compat;
+        // The published engine asks the context with the trigger for what is between them.
+        if !compat && !self.joined(program, message, &[single.context]) {
+            return false;
+        }
+        let asked: &[u8] = if compat { &[1, 2] } else { &[single.trigger] };
+        let triggered = message.allows(trigger) && self.joined(program, message, asked);
         let Some(verdict) = (if triggered {
             single.held
         } else {
@@ -281,21 +289,23 @@ impl Engine {
         true
     }
 
-    /// Conditions between the two events of a one-packet rule.
-    fn joined(&mut self, program: &Program, message: &mut Message<'_, '_>) -> bool {
+    /// Conditions on some of the two events of a one-packet rule that are between them.
+    fn joined(&mut self, program: &Program, message: &mut Message<'_, '_>, events: &[u8]) -> bool {
         let plain = |event: &program::Event| event.keys.is_empty() && event.residual.is_empty();
         if program.events.iter().all(plain) {
             return true;
         }
         self.record_both(program, message);
         let record = self.record.as_slice();
-        (1..=2).all(|event| {
-            let offset = program.event(event).map_or(0, |event| event.offset);
-            let current = record.get(offset..).unwrap_or(&[]);
+        events.iter().all(|event| {
+            let offset = program.event(*event).map_or(0, |event| event.offset);
             Joined {
                 program,
-                event,
-                current,
+                event: *event,
+                seen: Seen {
+                    record: record.get(offset..).unwrap_or(&[]),
+                    protocols: message.view.facts.protocols,
+                },
                 earlier: record,
                 bound: 0b110,
             }
@@ -343,7 +353,10 @@ impl Engine {
             event: number,
             timestamp: message.view.frame.timestamp,
             packet: message.view.facts.number,
-            record: &self.record,
+            seen: Seen {
+                record: &self.record,
+                protocols: message.view.facts.protocols,
+            },
         };
         self.joins.matched(program, found, message, emit)
     }
@@ -390,5 +403,9 @@ impl SamePacket for Message<'_, '_> {
         let mut record = vec![0; event.layout.size];
         self.record(event, &mut record);
         Some(record)
+    }
+
+    fn protocols(&self) -> ProtocolSet {
+        self.view.facts.protocols
     }
 }

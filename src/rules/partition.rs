@@ -67,6 +67,10 @@ fn classes_of(events: &[Event], machine: &Machine) -> Vec<Vec<Term>> {
             // What is not bound is compared with nothing.
             let takes = |edge: &&Edge| edge.event == number;
             let is_bound = |edge: &Edge| {
+                if key.is_either && edge.from == INIT {
+                    // The one that comes later is compared.
+                    return true;
+                }
                 let events = bound.get(usize::from(edge.from)).copied().unwrap_or(0);
                 events & 1 << place.event != 0
             };
@@ -101,7 +105,7 @@ fn join(classes: &mut Vec<Vec<Term>>, one: Term, other: Term) {
 }
 
 /// For each state, the events that every way to it has bound: bit N for event N.
-fn surely_bound(machine: &Machine) -> Vec<u64> {
+pub(super) fn surely_bound(machine: &Machine) -> Vec<u64> {
     let mut bound = vec![u64::MAX; machine.states.len()];
     if let Some(start) = bound.get_mut(usize::from(INIT)) {
         *start = 0;

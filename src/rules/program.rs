@@ -2,8 +2,9 @@
 //! (the guard), what it must share with earlier events (the join), and what is recorded of it.
 
 use super::access::Access;
+use super::either::{Condition, Orders};
 use super::guards::Mask;
-use super::machine::{Edge, INIT, Machine, StateId, TooComplex};
+use super::machine::{Edge, Effect, INIT, Machine, StateId, TooComplex};
 use super::partition::Partition;
 use super::property::{Kind, Property};
 use super::record::{self, Layout, Part};
@@ -47,6 +48,8 @@ pub struct Key {
     pub part: Part,
     /// The earlier value.
     pub earlier: Held,
+    /// It is only asked where the other event has come: that may come later as well.
+    pub is_either: bool,
 }
 
 /// A condition on the packet and earlier events.
@@ -54,6 +57,8 @@ pub struct Key {
 pub struct Residual {
     /// Compiled.
     pub code: Code<Place>,
+    /// It is only asked where these events have come, bit N for event N: they may come later.
+    pub needs: u64,
     /// The same in short, where it compares a number of the packet with an earlier one.
     pub pair: Option<Pair>,
 }
@@ -126,6 +131,8 @@ pub struct Event {
     pub key_list: usize,
     /// The other values of earlier events that the residual conditions read.
     pub shared: Vec<Held>,
+    /// Events that may come before it or after it: bit N for event N.
+    pub either: u64,
     /// A residual condition remembers its calls: instances are then tried one by one.
     pub remembers: bool,
     /// What is recorded, and printed in alerts.
@@ -246,14 +253,16 @@ impl Program {
         let layouts: Vec<Layout> = (1..=property.events.len())
             .map(|n| layout_of(&uses, n))
             .collect();
+        let expressions: Vec<&Expr> = property.events.iter().map(|e| &e.expression).collect();
+        let orders = Orders::new(&property.root, &machine, expressions.len(), mode);
         let mut events = Vec::new();
         let mut offset = 0;
-        for (index, event) in property.events.iter().enumerate() {
+        for (index, conditions) in orders.conditions(&expressions).into_iter().enumerate() {
             let compiled = compile_event(
-                &event.expression,
-                index,
+                (index, &conditions),
                 &uses,
                 &layouts,
+                &orders,
                 offset,
                 mode,
                 attributes,
@@ -268,7 +277,8 @@ impl Program {
         let timeout_reports = timeout_reports(&machine, property.kind, mode);
         let quiet = |state| Machine::is_final(state) && verdict::of(property.kind, state).is_none();
         let mut pending = machine.states.iter().skip(4);
-        let expires_quietly = pending.all(|state| quiet(state.timeout));
+        let expires_quietly =
+            pending.all(|state| quiet(state.timeout) && state.effect == Effect::default());
         let single = single_of(&machine, property.kind, &events);
         let numbers = |wanted: &dyn Fn(&Edge) -> bool| -> Vec<(usize, Edge)> {
             let numbered = machine.edges.iter().copied().enumerate();
@@ -412,29 +422,38 @@ fn layout_of(uses: &[Uses], number: usize) -> Layout {
     Layout::new(&ids)
 }
 
+/// Attributes that the event at `index` must have, and those that it asks for.
+fn needed(uses: &[Uses], index: usize, mode: Mode) -> (Vec<AttributeId>, Vec<AttributeId>) {
+    let Some(own) = uses.get(index) else {
+        return (Vec::new(), Vec::new());
+    };
+    // What is asked for may be missing, even where the same expression also uses it.
+    let plain = own.own.iter().filter(|id| !own.asked.contains(id));
+    let mut mandatory: Vec<AttributeId> = plain.copied().collect();
+    for id in read_by_others(uses, index + 1) {
+        // In the published engine also where others take it.
+        let may_miss = mode == Mode::Compat && own.asked.contains(&id);
+        if !may_miss && !mandatory.contains(&id) {
+            mandatory.push(id);
+        }
+    }
+    let asked = own.asked.iter().filter(|id| !mandatory.contains(id));
+    let optional = asked.copied().collect();
+    (mandatory, optional)
+}
+
 fn compile_event(
-    expr: &Expr,
-    index: usize,
+    (index, conditions): (usize, &[Condition]),
     uses: &[Uses],
     layouts: &[Layout],
+    orders: &Orders,
     offset: usize,
     mode: Mode,
     attributes: &mut Attributes,
 ) -> Result<Event, Error> {
-    let own = uses.get(index);
+    let number = u8::try_from(index + 1).unwrap_or(u8::MAX);
     let layout = layouts.get(index).cloned().unwrap_or_default();
-    let mut mandatory_ids: Vec<AttributeId> = own.map_or_else(Vec::new, |u| u.own.clone());
-    for id in read_by_others(uses, index + 1) {
-        if !mandatory_ids.contains(&id) {
-            mandatory_ids.push(id);
-        }
-    }
-    let mut optional_ids: Vec<AttributeId> = Vec::new();
-    if let Some(own) = own {
-        // What is asked for may be missing, even where the same expression also uses it.
-        optional_ids.extend(own.asked.iter().copied());
-        mandatory_ids.retain(|id| !own.asked.contains(id));
-    }
+    let (mandatory_ids, optional_ids) = needed(uses, index, mode);
     let mut slots = |ids: &[AttributeId]| -> Result<Vec<Slot>, Error> {
         ids.iter().map(|id| attributes.slot(*id)).collect()
     };
@@ -464,12 +483,19 @@ fn compile_event(
         keys: Vec::new(),
         key_list: 0,
         shared: Vec::new(),
+        either: orders.either(number),
         remembers: false,
         layout,
         fields,
         offset,
     };
-    split(expr, &mut event, layouts, mode, attributes)?;
+    for condition in conditions {
+        let is_key = |other| {
+            let is_either = orders.either(number) & 1_u64 << other != 0;
+            (!is_either || orders.comes_behind(number, other)).then_some(is_either)
+        };
+        add_condition(condition, &mut event, layouts, is_key, mode, attributes)?;
+    }
     for (id, slot) in mandatory_ids.iter().zip(&event.mandatory) {
         let presence = Access::presence(*id, *slot);
         event
@@ -483,22 +509,19 @@ fn compile_event(
     Ok(event)
 }
 
-/// Sort the conditions of an event, as far as `&&` separates them, into guard, keys and residual.
-fn split(
-    expr: &Expr,
+/// Sort a condition of an event into guard, keys and residual. `is_key` says of an earlier event
+/// whether an index can answer an equality with it, and whether that may come later as well.
+fn add_condition(
+    condition: &Condition,
     event: &mut Event,
     layouts: &[Layout],
+    is_key: impl Fn(u8) -> Option<bool>,
     mode: Mode,
     attributes: &mut Attributes,
 ) -> Result<(), Error> {
-    if let Node::Chain(Operator::And, operands) = &expr.node {
-        for operand in operands {
-            split(operand, event, layouts, mode, attributes)?;
-        }
-        return Ok(());
-    }
+    let expr = &condition.expr;
     let mut uses = uses_of(expr, mode);
-    if uses.earlier.is_empty() {
+    if uses.earlier.is_empty() && condition.needs == 0 {
         let is_number = uses.own.iter().all(|id| record::is_number(id.kind()));
         // Every slot exists by now: the event's attributes were added before.
         for id in uses.own.drain(..).chain(std::mem::take(&mut uses.asked)) {
@@ -526,8 +549,10 @@ fn split(
         }
         return Ok(());
     }
-    if let Some(key) = key_of(expr, event, layouts) {
-        event.keys.push(key);
+    if let Some(key) = key_of(expr, event, layouts)
+        && let Some(is_either) = is_key(key.earlier.place.event)
+    {
+        event.keys.push(Key { is_either, ..key });
         return Ok(());
     }
     let place = |id, number: Option<u8>| place_of(id, number, &event.layout, layouts);
@@ -542,7 +567,11 @@ fn split(
     let pair = code
         .as_pair()
         .and_then(|pair| pair_of(pair, event, layouts));
-    event.residual.push(Residual { code, pair });
+    event.residual.push(Residual {
+        code,
+        needs: condition.needs,
+        pair,
+    });
     Ok(())
 }
 
@@ -606,6 +635,7 @@ fn key_of(expr: &Expr, event: &Event, layouts: &[Layout]) -> Option<Key> {
         slot,
         part,
         earlier,
+        is_either: false,
     })
 }
 

@@ -9,8 +9,9 @@ use super::machine::{Edge, StateId};
 use super::program::{Event, Held, Key, Place, Program, Slot};
 use super::record::Hash;
 use super::waiting::{Identity, Waiting};
-use crate::expr::evaluate::Scalar;
-use crate::expr::evaluate::Source;
+use crate::dissect::{Protocol, ProtocolSet};
+use crate::expr::Mode;
+use crate::expr::evaluate::{Scalar, Source};
 use std::collections::VecDeque;
 
 /// No instance, no class.
@@ -63,6 +64,20 @@ pub struct Instance {
 
 const _: () = assert!(size_of::<Instance>() <= 64, "an instance is a cache line");
 
+/// A wait of another operator, in whose trigger an instance is under way.
+#[derive(Debug, Clone, Copy)]
+pub struct Outer {
+    /// The stay that it began with.
+    pub stay: u64,
+    /// When it ends at the latest.
+    pub until_us: u64,
+}
+
+const NO_OUTER: Outer = Outer {
+    stay: 0,
+    until_us: u64::MAX,
+};
+
 /// Neighbours in a list that runs from the newest to the oldest.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Links {
@@ -93,6 +108,9 @@ pub struct Stay {
     pub deadline_us: u64,
 }
 
+/// Bytes of a membership beside the one that an instance holds.
+pub(super) const MEMBER_BYTES: usize = size_of::<Member>();
+
 const NO_MEMBER: Member = Member {
     class: NONE,
     links: UNLINKED,
@@ -103,7 +121,8 @@ const NO_MEMBER: Member = Member {
 pub struct Store {
     instances: Vec<Instance>,
     records: Vec<u8>,
-    caps: Vec<u64>,
+    /// Waits around each instance: `depths` for each, the one of depth 1 first.
+    outer: Vec<Outer>,
     /// Memberships at the other edges: `fan_out` - 1 for each instance, by place of the edge among
     /// those of its state.
     members: Vec<Member>,
@@ -153,7 +172,7 @@ impl Store {
         Self {
             instances: Vec::new(),
             records: Vec::new(),
-            caps: Vec::new(),
+            outer: Vec::new(),
             members: Vec::new(),
             places: (0..)
                 .zip(edges)
@@ -173,7 +192,7 @@ impl Store {
             awaited: 0,
             fan_out,
             record_size: program.record_size,
-            depths: usize::from(program.machine.depths),
+            depths: usize::from(program.machine.depths.saturating_sub(1)),
             instances_max: instances_max.clamp(1, NONE as usize - 1),
             seed,
         }
@@ -215,17 +234,57 @@ impl Store {
             .unwrap_or(&[])
     }
 
-    /// End of the window of the operator under which depth `depth` runs.
-    pub fn cap(&self, index: u32, depth: u8) -> u64 {
-        let place = at(index).saturating_mul(self.depths) + usize::from(depth);
-        self.caps.get(place).copied().unwrap_or(u64::MAX)
+    /// The wait that depth `depth`, from 1, runs in.
+    pub fn outer(&self, index: u32, depth: u8) -> Outer {
+        let outer = self
+            .place_of_outer(index, depth)
+            .and_then(|p| self.outer.get(p));
+        outer.copied().unwrap_or(NO_OUTER)
     }
 
-    /// Note the end of that window.
-    pub fn set_cap(&mut self, index: u32, depth: u8, cap_us: u64) {
-        let place = at(index).saturating_mul(self.depths) + usize::from(depth);
-        if let Some(cap) = self.caps.get_mut(place) {
-            *cap = cap_us;
+    /// Note that wait.
+    pub fn set_outer(&mut self, index: u32, depth: u8, outer: Outer) {
+        let place = self.place_of_outer(index, depth);
+        if let Some(place) = place.and_then(|place| self.outer.get_mut(place)) {
+            *place = outer;
+        }
+    }
+
+    fn place_of_outer(&self, index: u32, depth: u8) -> Option<usize> {
+        let before = usize::from(depth).checked_sub(1)?;
+        Some(at(index).saturating_mul(self.depths) + before)
+    }
+
+    /// The stay in which the operators of a depth were opened from which this instance stems, or
+    /// which it is in itself; 0 for those that nothing had to precede.
+    pub fn opened_from(&self, program: &Program, index: u32, depth: u8) -> u64 {
+        let Some(instance) = self.instance(index).filter(|_| depth > 0) else {
+            return 0;
+        };
+        match program.machine.state(instance.state).depth >= depth {
+            true => self.outer(index, depth).stay,
+            false => instance.sequence,
+        }
+    }
+
+    /// End all instances in the wait of `depth` that began with a stay, but for `kept`, which is
+    /// one of them or a copy.
+    ///
+    /// A copy stands beside what it was copied from, so that they are neighbours in their family.
+    pub fn end_wait(&mut self, program: &Program, kept: u32, (depth, stay): (u8, u64)) {
+        let is_in = |store: &Self, index: u32| {
+            index != kept && store.opened_from(program, index, depth) == stay
+        };
+        let family = |store: &Self| store.instance(kept).map(|instance| instance.family);
+        while let Some(links) = family(self)
+            && is_in(self, links.older)
+        {
+            self.remove(program, links.older);
+        }
+        while let Some(links) = family(self)
+            && is_in(self, links.newer)
+        {
+            self.remove(program, links.newer);
         }
     }
 
@@ -239,7 +298,7 @@ impl Store {
             .records
             .try_reserve_exact(count.saturating_mul(self.record_size));
         let _ = self
-            .caps
+            .outer
             .try_reserve_exact(count.saturating_mul(self.depths));
         let _ = self
             .members
@@ -298,8 +357,8 @@ impl Store {
         });
         self.records
             .resize(self.instances.len() * self.record_size, 0);
-        self.caps
-            .resize(self.instances.len() * self.depths, u64::MAX);
+        self.outer
+            .resize(self.instances.len() * self.depths, NO_OUTER);
         self.members
             .resize(self.instances.len() * (self.fan_out - 1), NO_MEMBER);
         Some(index)
@@ -310,7 +369,7 @@ impl Store {
         let [source, target] = [at(from) * size, at(index) * size];
         self.records.copy_within(source..source + size, target);
         let [source, target] = [at(from) * depths, at(index) * depths];
-        self.caps.copy_within(source..source + depths, target);
+        self.outer.copy_within(source..source + depths, target);
     }
 
     fn join_family(&mut self, index: u32, member: u32) {
@@ -503,12 +562,12 @@ impl Store {
         pairs.any(|pair| pair.is_refuted(number, earlier, bound))
     }
 
-    /// Do the conditions between the events hold for an instance and the record of `event`?
-    pub fn shares(&self, program: &Program, index: u32, event: u8, record: &[u8]) -> bool {
+    /// Do the conditions between the events hold for an instance and an event of this packet?
+    pub fn shares(&self, program: &Program, index: u32, event: u8, seen: Seen<'_>) -> bool {
         let joined = Joined {
             program,
             event,
-            current: record,
+            seen,
             earlier: self.record(index),
             bound: self.bound(index),
         };
@@ -643,6 +702,15 @@ fn at(index: u32) -> usize {
     usize::try_from(index).unwrap_or(usize::MAX)
 }
 
+/// What the current packet shows as an event.
+#[derive(Debug, Clone, Copy)]
+pub struct Seen<'a> {
+    /// What was recorded of it.
+    pub record: &'a [u8],
+    /// Its protocols.
+    pub protocols: ProtocolSet,
+}
+
 /// The current packet and an instance side by side, for the conditions that need both.
 #[derive(Debug, Clone, Copy)]
 pub struct Joined<'a> {
@@ -650,8 +718,8 @@ pub struct Joined<'a> {
     pub program: &'a Program,
     /// Event that the current packet may be.
     pub event: u8,
-    /// Its record.
-    pub current: &'a [u8],
+    /// What it shows.
+    pub seen: Seen<'a>,
     /// Records of the events bound so far.
     pub earlier: &'a [u8],
     /// Which those are: bit N for event N.
@@ -666,8 +734,11 @@ impl Joined<'_> {
         };
         let keys = event.keys.iter().all(|key| self.is_shared(key));
         keys && event.residual.iter().all(|condition| {
+            if condition.needs & !self.bound != 0 {
+                return true;
+            }
             let pair = condition.pair.as_ref();
-            pair.and_then(|pair| pair.holds(self.current, self.earlier, self.bound))
+            pair.and_then(|pair| pair.holds(self.seen.record, self.earlier, self.bound))
                 .unwrap_or_else(|| condition.code.holds(self))
         })
     }
@@ -675,7 +746,13 @@ impl Joined<'_> {
     fn is_shared(&self, key: &Key) -> bool {
         let earlier = &key.earlier;
         let is_bound = self.bound & 1 << earlier.place.event != 0;
-        let equals = || key.part.equals(self.current, &earlier.part, self.earlier);
+        if key.is_either && !is_bound {
+            return true;
+        }
+        let equals = || {
+            key.part
+                .equals(self.seen.record, &earlier.part, self.earlier)
+        };
         let equal = if is_bound { equals() } else { None };
         equal.unwrap_or_else(|| self.equal(key.field, earlier.place))
     }
@@ -698,7 +775,7 @@ impl Source<Place> for Joined<'_> {
         if place.event == 0 || (place.event == self.event && self.bound & 1 << place.event == 0) {
             let event = self.program.event(self.event);
             return event.map_or(Scalar::Absent, |event| {
-                event.layout.read(self.current, field)
+                event.layout.read(self.seen.record, field)
             });
         }
         if self.bound & 1 << place.event == 0 {
@@ -713,8 +790,7 @@ impl Source<Place> for Joined<'_> {
         }
     }
 
-    /// Protocols belong to the packet alone: such a condition is part of the guard.
-    fn has_protocol(&self, _: crate::dissect::Protocol) -> bool {
-        false
+    fn has_protocol(&self, protocol: Protocol) -> bool {
+        self.program.mode == Mode::Standard && self.seen.protocols.contains(protocol)
     }
 }

@@ -41,6 +41,9 @@ pub struct Class {
     pub last: u64,
 }
 
+/// Bytes of a class, with its place in an index that is half full.
+pub(super) const CLASS_BYTES: usize = size_of::<Class>() + 2 * size_of::<Slot>();
+
 /// What waits at one edge.
 #[derive(Debug)]
 pub struct Waiting {

@@ -36,6 +36,8 @@ pub(crate) fn extract(view: &View<'_>, id: AttributeId) -> Option<Datum> {
 pub(crate) trait Scene {
     fn value(&self, id: AttributeId, event: Option<u8>) -> Option<Datum>;
     fn has_protocol(&self, protocol: wirelynx::dissect::Protocol) -> bool;
+    /// Is the condition one between events?
+    fn joins(&self) -> bool;
 }
 
 /// Does the condition hold?
@@ -72,10 +74,10 @@ fn evaluate(expr: &Expr, scene: &impl Scene) -> Option<Datum> {
     }
 }
 
-/// Functions see of the bytes of an event what is kept of them.
+/// In a condition between events, functions see of bytes what is kept of them.
 fn argument(expr: &Expr, scene: &impl Scene) -> Option<Datum> {
     let mut value = evaluate(expr, scene);
-    if let (Node::Attribute(_, Some(_)), Some(Datum::Bytes(bytes))) = (&expr.node, &mut value) {
+    if let (true, Some(Datum::Bytes(bytes))) = (scene.joins(), &mut value) {
         bytes.truncate(VALUE_BYTES_MAX);
     }
     value

@@ -30,7 +30,9 @@
 //! **Events.** A packet may be an event when it has all attributes that the event's condition names
 //! without `.N`, outside of `is_exist`, `is_null` and `is_empty`, and those that other events take
 //! from it; and it is the event for an attempt when the condition holds, `.N` read from what the
-//! attempt has seen.
+//! attempt has seen. Two events of which either may come first (of the parts of `AND` and `BEFORE`,
+//! and of `THEN` with a negative least delay) are compared when the later one comes, whichever of
+//! them names the other; until then such a condition is not asked.
 //!
 //! **A packet.** First the deadlines before it pass. Then event after event, by number, it is tried
 //! on the attempts, those that changed last first, and on the one that has seen nothing last; but
@@ -54,16 +56,17 @@
 //! [`RESOLUTION_US`] into which time is divided, and at the end of the input. What they bring
 //! happens at their own time.
 //!
-//! **One packet.** A rule of two events under `THEN` or `NOT` with all bounds 0 is decided by each
-//! packet that may be both events and is the first; `.N` reads that packet. Its report shows both
-//! events, also where the second did not hold. A rule of one event is `event THEN true`.
+//! **One packet.** A rule of two events under `THEN`, `BEFORE` or `NOT` with all bounds 0 is
+//! decided by each packet that may be both events and is the first; `.N` reads that packet. Its
+//! report shows both events, also where the second did not hold. A rule of one event is
+//! `event THEN true`.
 
 use crate::alert::{Alert, Events, Seen, history};
-use crate::expression::{self, Datum, Scene, Values};
+use crate::conditions::{Look, Packet, Uses, asks_protocol, in_either_order};
+use crate::expression::{self, Values};
 use std::collections::BTreeSet;
 use std::rc::Rc;
 use wirelynx::dissect::attribute::{AttributeId, View};
-use wirelynx::dissect::{Protocol, ProtocolSet};
 use wirelynx::expr::{self, Expr};
 use wirelynx::rules::property::{Kind, Node, Operator, OperatorNode, Property, Window};
 
@@ -133,14 +136,6 @@ struct Attempt<'p> {
     path: Vec<Running<'p>>,
 }
 
-/// What a packet offers to one rule.
-struct Packet<'v> {
-    time_us: u64,
-    number: u64,
-    values: &'v Values,
-    protocols: ProtocolSet,
-}
-
 /// Time, and the packet if there is one: a deadline has none.
 #[derive(Clone, Copy)]
 struct Now<'v> {
@@ -159,9 +154,13 @@ struct Rule<'p> {
     given: u64,
     /// Packets so far.
     packets: u64,
-    /// Operators whose trigger came on this packet as this event, with the attempt they were opened
-    /// from: the answers of `BEFORE`.
+    /// Operators whose trigger came on this packet as this event, or at this deadline, with the
+    /// attempt they were opened from: the answers of `BEFORE`.
     answered: BTreeSet<(*const OperatorNode, u64)>,
+    /// The deadline at which they were answered.
+    answered_us: Option<u64>,
+    /// By event: those that may come before it or after it.
+    either: Vec<BTreeSet<u8>>,
     alerts: Vec<Alert>,
     /// It was given up.
     is_too_large: bool,
@@ -243,6 +242,11 @@ impl<'p> Rule<'p> {
             given: 0,
             packets: 0,
             answered: BTreeSet::new(),
+            answered_us: None,
+            either: (1..)
+                .zip(&property.events)
+                .map(|(event, _)| in_either_order(&property.root, event))
+                .collect(),
             alerts: Vec::new(),
             is_too_large: false,
         }
@@ -252,6 +256,7 @@ impl<'p> Rule<'p> {
         if self.is_too_large {
             return;
         }
+        self.answered_us = None;
         let interval = packet.time_us / RESOLUTION_US;
         self.deadlines(|deadline_us| deadline_us / RESOLUTION_US < interval);
         if let Some(operator) = one_packet(self.property) {
@@ -292,6 +297,9 @@ impl<'p> Rule<'p> {
                 time_us,
                 packet: None,
             };
+            if self.answered_us.replace(time_us) != Some(time_us) {
+                self.answered.clear();
+            }
             let attempt = self.remove(id);
             self.over(attempt, now);
         }
@@ -546,13 +554,65 @@ impl<'p> Rule<'p> {
     }
 
     fn is_event(&self, event: u8, packet: &Packet<'_>, seen: &Events) -> bool {
-        let expression = &self.property.events[usize::from(event) - 1].expression;
-        let scene = Look {
-            packet,
-            event,
-            seen,
+        let holds = |of: u8, condition: &Expr| {
+            let mut joins = false;
+            condition.each_attribute(&mut |_, event| joins |= event.is_some());
+            let look = Look {
+                packet,
+                event,
+                of,
+                seen,
+                joins,
+            };
+            expression::holds(condition, &look)
         };
-        expression::holds(expression, &scene)
+        let mine = self.conditions(event);
+        if !mine.iter().all(|condition| {
+            let later = self.may_come_later(event, condition);
+            !later.iter().all(|other| seen.contains_key(other)) || holds(event, condition)
+        }) {
+            return false;
+        }
+        // What an event before it wants of it.
+        let others = seen.keys().filter(|of| **of != event);
+        others.copied().all(|of| {
+            self.conditions(of).into_iter().all(|condition| {
+                let mut later = self.may_come_later(of, condition);
+                !later.remove(&event)
+                    || !later.iter().all(|other| seen.contains_key(other))
+                    || holds(of, condition)
+            })
+        })
+    }
+
+    /// The conditions on an event that `&&` joins.
+    fn conditions(&self, event: u8) -> Vec<&'p Expr> {
+        fn parts<'e>(expr: &'e Expr, found: &mut Vec<&'e Expr>) {
+            match &expr.node {
+                expr::Node::Chain(expr::Operator::And, operands) => {
+                    operands.iter().for_each(|operand| parts(operand, found));
+                }
+                _ => found.push(expr),
+            }
+        }
+        let mut found = Vec::new();
+        parts(
+            &self.property.events[usize::from(event) - 1].expression,
+            &mut found,
+        );
+        found
+    }
+
+    /// The events that a condition on `event` names and that may come later; none where it asks
+    /// the packet for its protocols.
+    fn may_come_later(&self, event: u8, condition: &Expr) -> BTreeSet<u8> {
+        let mut named = BTreeSet::new();
+        condition.each_attribute(&mut |_, event| named.extend(event));
+        if asks_protocol(condition) {
+            return BTreeSet::new();
+        }
+        let either = &self.either[usize::from(event) - 1];
+        named.intersection(either).copied().collect()
     }
 
     fn seen(&self, event: u8, packet: &Packet<'_>) -> Rc<Seen> {
@@ -578,8 +638,7 @@ impl<'p> Rule<'p> {
         if !self.is_event(*context, packet, &seen) {
             return;
         }
-        let came = self.is_event(*trigger, packet, &seen);
-        let passed = came == (operator.operator == Operator::Then);
+        let passed = self.is_event(*trigger, packet, &seen) == (operator.operator != Operator::Not);
         let now = Now {
             time_us: packet.time_us,
             packet: Some(packet),
@@ -623,7 +682,10 @@ fn one_packet(property: &Property) -> Option<&OperatorNode> {
         Node::Operator(operator)
             if property.events.len() == 2
                 && operator.window.immediate
-                && matches!(operator.operator, Operator::Then | Operator::Not) =>
+                && matches!(
+                    operator.operator,
+                    Operator::Then | Operator::Before | Operator::Not
+                ) =>
         {
             Some(operator)
         }
@@ -697,69 +759,5 @@ fn readings(operator: &OperatorNode) -> Vec<Reading<'_>> {
         Operator::Not => vec![reading(Kin::Absent, left, right, window)],
         Operator::Before => vec![reading(Kin::Precedes, right, left, window), unpreceded],
         Operator::Or => Vec::new(),
-    }
-}
-
-/// A packet before an attempt.
-struct Look<'v> {
-    packet: &'v Packet<'v>,
-    event: u8,
-    seen: &'v Events,
-}
-
-impl Scene for Look<'_> {
-    fn value(&self, id: AttributeId, event: Option<u8>) -> Option<Datum> {
-        let values = match event {
-            None => self.packet.values,
-            Some(event) => match self.seen.get(&event) {
-                Some(seen) => &seen.values,
-                None if event == self.event => self.packet.values,
-                None => return None,
-            },
-        };
-        values.get(&id).cloned()
-    }
-
-    fn has_protocol(&self, protocol: Protocol) -> bool {
-        self.packet.protocols.contains(protocol)
-    }
-}
-
-/// What a condition names.
-#[derive(Default)]
-struct Uses {
-    own: BTreeSet<AttributeId>,
-    /// Asked for by `is_exist` and `is_null`.
-    asked: BTreeSet<AttributeId>,
-    earlier: BTreeSet<(u8, AttributeId)>,
-}
-
-impl Uses {
-    fn of(expr: &Expr) -> Self {
-        let mut uses = Self::default();
-        uses.collect(expr, false);
-        uses
-    }
-
-    fn collect(&mut self, expr: &Expr, asks: bool) {
-        match &expr.node {
-            expr::Node::Attribute(id, Some(event)) => {
-                self.earlier.insert((*event, *id));
-            }
-            expr::Node::Attribute(id, None) if asks => {
-                self.asked.insert(*id);
-            }
-            expr::Node::Attribute(id, None) => {
-                self.own.insert(*id);
-            }
-            expr::Node::Call(function, arguments) => {
-                let asks = matches!(function.name, "is_exist" | "is_null" | "is_empty");
-                arguments.iter().for_each(|part| self.collect(part, asks));
-            }
-            expr::Node::Chain(_, operands) => {
-                operands.iter().for_each(|part| self.collect(part, false));
-            }
-            _ => {}
-        }
     }
 }
