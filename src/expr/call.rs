@@ -77,7 +77,7 @@ impl Check<'_, '_> {
             (Parameter::Number, Kind::Number | Kind::Literal(_))
             | (Parameter::Time, Kind::Number | Kind::Opaque(Type::Timeval))
             | (Parameter::Text, Kind::Text | Kind::Quoted(_))
-            | (Parameter::Ipv4, Kind::Address(Type::IpAddr))
+            | (Parameter::Ipv4, Kind::Address(Type::IpAddr) | Kind::Written(Type::IpAddr))
             | (Parameter::Bytes, Kind::Text | Kind::Quoted(_) | Kind::Opaque(_))
             | (Parameter::Path, Kind::Opaque(Type::Path)) => true,
             _ => false,

@@ -3,12 +3,14 @@
 //! What cannot mean anything is an error in standard mode. MMT's engine accepts most of it, so
 //! compat mode only warns and keeps it as it is.
 
+use super::address::{Address, mac};
 use super::names::{self, Name};
 use super::parse::{Shape, Syntax};
 use super::{Context, Expr, Mode, Node, Operator, Span};
 use crate::diagnostic::{Problem, Severity};
 use crate::dissect::attribute::{AttributeId, Class, Extract, Field, Type};
 use std::net::{Ipv4Addr, Ipv6Addr};
+use std::ops::RangeInclusive;
 
 /// Resolve and type-check. `None` when `problems` has an error.
 pub(super) fn check(
@@ -47,13 +49,17 @@ pub(super) enum Kind {
     /// A number that is computed, read from a packet, or true or false.
     Number,
     /// A number as written.
-    Literal(u64),
+    Literal(i128),
     /// An attribute that holds an address.
     Address(Type),
     /// An attribute that holds text.
     Text,
     /// `'text'`, and whether there is something between the quotes.
     Quoted(bool),
+    /// An address without quotes.
+    Written(Type),
+    /// A prefix.
+    Network(Type),
     /// An attribute of a type that expressions know nothing of.
     Opaque(Type),
     /// A protocol by itself.
@@ -95,6 +101,7 @@ impl Check<'_, '_> {
                 let kind = Kind::Quoted(!text.is_empty());
                 (Node::Text(text), kind)
             }
+            Shape::Address(address) => written(address),
             Shape::Word(word) => self.word(word, &span, place),
             Shape::Call(name, at, arguments) => self.call(name, &at, &span, arguments),
             Shape::Chain(operator, operands) => self.chain(operator, operands),
@@ -122,7 +129,7 @@ impl Check<'_, '_> {
         match name {
             Name::Attribute(id, event) => (Node::Attribute(id, event), self.kind_of(id)),
             Name::Truth(truth) => {
-                let number = u64::from(truth);
+                let number = i128::from(truth);
                 (Node::Number(number), Kind::Literal(number))
             }
             Name::Protocol(protocol) if place == Place::Argument => {
@@ -213,8 +220,13 @@ impl Check<'_, '_> {
                 name(kind)
             ),
         };
+        let help = match (operand.kind, operator) {
+            (Kind::Written(_), Operator::Divide) => "a prefix has no blanks around its `/`",
+            (Kind::Network(_), _) => "a prefix stands beside `==` or `!=`",
+            _ => "",
+        };
         let problem = Problem::error(operand.expr.span.clone(), message);
-        self.mismatch(problem.expected("expected a number"));
+        self.mismatch(problem.expected("expected a number").help(help));
     }
 
     /// Something that holds or not: a number, of which 0 means no.
@@ -243,6 +255,12 @@ impl Check<'_, '_> {
         match (left.kind, right.kind) {
             (Kind::Address(kind), Kind::Quoted(true)) => self.address(kind, right),
             (Kind::Quoted(true), Kind::Address(kind)) => self.address(kind, left),
+            (Kind::Network(_), other) if !matches!(other, Kind::Address(_)) => {
+                self.prefix(left, right);
+            }
+            (other, Kind::Network(_)) if !matches!(other, Kind::Address(_)) => {
+                self.prefix(right, left);
+            }
             (Kind::Number, Kind::Literal(number)) => self.range(left, number, &right.expr.span),
             (Kind::Literal(number), Kind::Number) => self.range(right, number, &left.expr.span),
             (one, other) if !can_equal(one, other) => {
@@ -271,59 +289,96 @@ impl Check<'_, '_> {
                 .push(problem.help("standard mode compares it with this address"));
             return;
         }
-        match address_bytes(kind, text) {
-            Some(bytes) => *text = bytes,
-            None => {
-                let what = address_name(kind);
-                let shown = String::from_utf8_lossy(text).into_owned();
-                let problem = Problem::error(span, format!("`{shown}` is not {what}"));
-                let expected = format!("expected {what} like {}", address_example(kind));
-                let help = match shown.contains('/') {
-                    true => "put networks in a list and ask `#in_list(attribute, 'name')`",
-                    false => "",
-                };
-                self.problems.push(problem.expected(expected).help(help));
-            }
+        if let Some(bytes) = address_bytes(kind, text) {
+            *text = bytes;
+            return;
         }
+        let shown = String::from_utf8_lossy(text).into_owned();
+        let what = address_name(kind);
+        let parsed = Address::parse(shown.trim());
+        let (message, expected) = match parsed {
+            Ok(Address::Network(network)) if network.kind() == kind => {
+                literal.expr.node = Node::Network(network);
+                literal.kind = Kind::Network(kind);
+                return;
+            }
+            Err(invalid) if shown.contains('/') => (invalid.message, invalid.expected),
+            _ => (
+                format!("`{shown}` is not {what}"),
+                format!("expected {what} like {}", address_example(kind)),
+            ),
+        };
+        self.problems
+            .push(Problem::error(span, message).expected(expected));
+    }
+
+    /// A prefix beside something that is no address of a packet.
+    fn prefix(&mut self, prefix: &Typed, other: &Typed) {
+        if other.kind == Kind::Broken {
+            return;
+        }
+        let what = name(prefix.kind);
+        let message = format!(
+            "{what} is compared with an address of the packet, not {}",
+            name(other.kind)
+        );
+        let problem = Problem::error(other.expr.span.clone(), message);
+        let expected = match prefix.kind {
+            Kind::Network(Type::Ip6Addr) => "expected an attribute like ipv6.src",
+            _ => "expected an attribute like ip.src",
+        };
+        self.problems.push(problem.expected(expected));
     }
 
     /// A number that the attribute cannot hold.
-    fn range(&mut self, operand: &Typed, number: u64, span: &Span) {
-        let Node::Attribute(id, _) = &operand.expr.node else {
+    fn range(&mut self, operand: &Typed, number: i128, span: &Span) {
+        let Some((id, range)) = numbers_of(operand) else {
             return;
         };
-        let most = largest(*id);
-        if number > most {
+        if !range.contains(&number) {
             let message = format!("`{id}` is never {number}");
             let problem = Problem::warning(span.clone(), message);
-            let expected = format!("expected at most {most}");
+            let expected = match number < 0 {
+                true => "expected at least 0".to_owned(),
+                false => format!("expected at most {}", range.end()),
+            };
             self.problems.push(problem.expected(expected));
         }
     }
 
     /// An order that no number of the attribute has to this one.
     fn order(&mut self, operator: Operator, left: &Typed, right: &Typed) {
-        let (id, above, number, span) = match (&left.expr.node, left.kind, &right.expr.node) {
-            (Node::Attribute(id, _), Kind::Number, Node::Number(number)) => {
-                (*id, true, *number, &right.expr.span)
-            }
-            (Node::Number(number), _, Node::Attribute(id, _)) if right.kind == Kind::Number => {
-                (*id, false, *number, &left.expr.span)
+        let (operand, operator, number, span) = match (left.kind, right.kind) {
+            (Kind::Number, Kind::Literal(number)) => (left, operator, number, &right.expr.span),
+            (Kind::Literal(number), Kind::Number) => {
+                (right, operator.mirrored(), number, &left.expr.span)
             }
             _ => return,
         };
-        let most = largest(id);
-        let words = match (operator, above) {
-            (Operator::Greater, true) | (Operator::Less, false) if number >= most => "above",
-            (Operator::GreaterEqual, true) | (Operator::LessEqual, false) if number > most => {
-                "at least"
-            }
-            (Operator::Less, true) | (Operator::Greater, false) if number == 0 => "below",
+        let Some((id, range)) = numbers_of(operand) else {
+            return;
+        };
+        let words = match operator {
+            Operator::Greater if number >= *range.end() => "above",
+            Operator::GreaterEqual if number > *range.end() => "at least",
+            Operator::Less if number <= *range.start() => "below",
+            Operator::LessEqual if number < *range.start() => "at most",
             _ => return,
         };
         let problem = Problem::warning(span.clone(), format!("`{id}` is never {words} {number}"));
-        let expected = format!("it is from 0 to {most}");
+        let expected = format!("it is from {} to {}", range.start(), range.end());
         self.problems.push(problem.expected(expected));
+    }
+}
+
+/// The attribute that an operand is, and the numbers that it can have.
+fn numbers_of(operand: &Typed) -> Option<(AttributeId, RangeInclusive<i128>)> {
+    match &operand.expr.node {
+        // A fraction may be negative.
+        Node::Attribute(id, _) if id.kind() != Type::Float => {
+            Some((*id, 0..=i128::from(largest(*id))))
+        }
+        _ => None,
     }
 }
 
@@ -341,14 +396,28 @@ fn largest(id: AttributeId) -> u64 {
     }
 }
 
+fn written(address: Address) -> (Node, Kind) {
+    let kind = address.kind();
+    let bytes: Box<[u8]> = match address {
+        Address::Mac(bytes) => Box::from(bytes),
+        Address::V4(address) => Box::from(address.octets()),
+        Address::V6(address) => Box::from(address.octets()),
+        Address::Network(network) => return (Node::Network(network), Kind::Network(kind)),
+    };
+    (Node::Text(bytes), Kind::Written(kind))
+}
+
 /// Can two values of these kinds be equal at all?
 fn can_equal(one: Kind, other: Kind) -> bool {
-    use Kind::{Address, Broken, Literal, Number, Opaque, Protocol, Quoted, Text};
+    use Kind::{
+        Address, Broken, Literal, Network, Number, Opaque, Protocol, Quoted, Text, Written,
+    };
     match (one, other) {
         (Broken, _) | (_, Broken) => true,
         (Protocol, _) | (_, Protocol) => false,
         (Number | Literal(_), Number | Literal(_)) => true,
-        (Address(one), Address(other)) => one == other,
+        (Address(one), Address(other) | Written(other) | Network(other))
+        | (Written(one) | Network(one), Address(other)) => one == other,
         // Comparing with 0 or with '' asks whether it is there.
         (Address(_) | Text | Opaque(_), Literal(0) | Quoted(false))
         | (Literal(0) | Quoted(false), Address(_) | Text | Opaque(_)) => true,
@@ -365,7 +434,9 @@ fn can_equal(one: Kind, other: Kind) -> bool {
 pub(super) fn name(kind: Kind) -> String {
     match kind {
         Kind::Number | Kind::Literal(_) | Kind::Broken => "a number".to_owned(),
-        Kind::Address(kind) => address_name(kind).to_owned(),
+        Kind::Address(kind) | Kind::Written(kind) => address_name(kind).to_owned(),
+        Kind::Network(Type::Ip6Addr) => "an IPv6 prefix".to_owned(),
+        Kind::Network(_) => "an IPv4 prefix".to_owned(),
         Kind::Text | Kind::Quoted(_) => "text".to_owned(),
         Kind::Opaque(kind) => format!("a value of type {}", kind.name()),
         Kind::Protocol => "a protocol".to_owned(),
@@ -382,25 +453,16 @@ fn address_name(kind: Type) -> &'static str {
 
 fn address_example(kind: Type) -> &'static str {
     match kind {
-        Type::MacAddr => "'02:00:00:00:00:01'",
-        Type::Ip6Addr => "'2001:db8::1'",
-        _ => "'192.0.2.1'",
+        Type::MacAddr => "02:00:00:00:00:01",
+        Type::Ip6Addr => "2001:db8::1 or 2001:db8::/32",
+        _ => "192.0.2.1 or 192.0.2.0/24",
     }
 }
 
 pub(super) fn address_bytes(kind: Type, text: &[u8]) -> Option<Box<[u8]>> {
     let text = std::str::from_utf8(text).ok()?.trim();
     match kind {
-        Type::MacAddr => {
-            let mut parts = text.split([':', '-']);
-            let mut bytes = [0; 6];
-            for byte in &mut bytes {
-                let is_hex = |part: &&str| part.bytes().all(|b| b.is_ascii_hexdigit());
-                let part = parts.next().filter(is_hex).filter(|part| part.len() <= 2)?;
-                *byte = u8::from_str_radix(part, 16).ok()?;
-            }
-            parts.next().is_none().then(|| Box::from(bytes))
-        }
+        Type::MacAddr => mac(text).map(|bytes| Box::from(bytes)),
         Type::Ip6Addr => Some(Box::from(text.parse::<Ipv6Addr>().ok()?.octets())),
         _ => Some(Box::from(text.parse::<Ipv4Addr>().ok()?.octets())),
     }
@@ -568,9 +630,132 @@ mod tests {
             let (found, problems) = run(&format!("(ethernet.src == {bad})"), Mode::Standard);
             assert!(found.is_none() && problems.len() == 1, "{bad}");
         }
+        for (written, quoted) in [
+            (
+                "(ethernet.src == 2:0:0:0:0:ff)",
+                "(ethernet.src == '02:00:00:00:00:FF')",
+            ),
+            ("(ip.src != 192.0.2.1)", "(ip.src != '192.0.2.1')"),
+            ("(ip.src == 10.0.0.0/8)", "(ip.src == '10.0.0.0/8')"),
+            (
+                "(2001:db8::/32 == ipv6.src)",
+                "('2001:db8::/32' == ipv6.src)",
+            ),
+            ("(ipv6.dst.1 == ::1)", "(ipv6.dst.1 == '::1')"),
+        ] {
+            let nodes = |text| {
+                let (found, problems) = run(text, Mode::Standard);
+                assert!(problems.is_empty(), "{text}: {problems:?}");
+                let Some(Node::Chain(_, operands)) = found.map(|f| f.node) else {
+                    panic!("not a chain");
+                };
+                operands
+                    .into_iter()
+                    .map(|operand| operand.node)
+                    .collect::<Vec<_>>()
+            };
+            assert_eq!(nodes(written), nodes(quoted), "{written}");
+        }
         assert_eq!(address_bytes(Type::IpAddr, b"1.2.3.4").unwrap().len(), 4);
         assert_eq!(address_bytes(Type::Ip6Addr, b"::1").unwrap().len(), 16);
         assert!(address_bytes(Type::IpAddr, b"1.2.3.4/8").is_none());
+    }
+
+    #[test]
+    fn addresses_and_prefixes_have_their_places() {
+        for (text, place, message, help) in [
+            (
+                "(ip.src == 10.0.0.1/8)",
+                11,
+                "there are bits behind the first 8",
+                "",
+            ),
+            (
+                "(ip.src == '10.0.0.1/8')",
+                11,
+                "there are bits behind the first 8",
+                "",
+            ),
+            (
+                "(ip.src == 10.0.0.0/33)",
+                11,
+                "`/33` is no length of a prefix here",
+                "",
+            ),
+            (
+                "(ip.src < 10.0.0.0/8)",
+                1,
+                "`<` takes numbers, and this is an IPv4 address",
+                "",
+            ),
+            (
+                "((udp.len + 10.0.0.0/8) == 5)",
+                12,
+                "`+` takes numbers, and this is an IPv4 prefix",
+                "a prefix stands beside `==` or `!=`",
+            ),
+            (
+                "(5 > (10.0.0.0 / 8))",
+                6,
+                "`/` takes numbers, and this is an IPv4 address",
+                "a prefix has no blanks around its `/`",
+            ),
+            (
+                "(udp.len == 10.0.0.0/8)",
+                1,
+                "an IPv4 prefix is compared with an address of the packet, not a number",
+                "",
+            ),
+            (
+                "(10.0.0.0/8 == 10.0.0.1)",
+                15,
+                "an IPv4 prefix is compared with an address of the packet, not an IPv4 address",
+                "",
+            ),
+            (
+                "(ip.src == ::1)",
+                1,
+                "an IPv4 address never equals an IPv6 address",
+                "",
+            ),
+            (
+                "(ipv6.src == 10.0.0.0/8)",
+                1,
+                "an IPv6 address never equals an IPv4 prefix",
+                "",
+            ),
+            (
+                "(ethernet.src == 1.2.3.4)",
+                1,
+                "a MAC address never equals an IPv4 address",
+                "",
+            ),
+            (
+                "(udp.len == 1.2.3.4)",
+                1,
+                "a number never equals an IPv4 address",
+                "",
+            ),
+            ("10.0.0.0/8", 0, "an IPv4 prefix does not say yes or no", ""),
+            (
+                "#strlen(10.0.0.1)",
+                8,
+                "`strlen` takes bytes here, not an IPv4 address",
+                "",
+            ),
+        ] {
+            let (found, problems) = run(text, Mode::Standard);
+            assert!(found.is_none(), "{text}");
+            let first = problems.first().unwrap();
+            assert_eq!(first.message, message);
+            assert_eq!(
+                (first.span.start, first.help.as_str()),
+                (place, help),
+                "{text}"
+            );
+        }
+        let (_, problems) = run("(#is_same_ipv4(ip.src, 10.0.0.1) == true)", Mode::Standard);
+        assert!(problems.is_empty(), "{problems:?}");
     }
 
     #[test]
@@ -617,6 +802,8 @@ mod tests {
             ("(udp.len > 65535)", "`udp.len` is never above 65535"),
             ("(65536 <= udp.len)", "`udp.len` is never at least 65536"),
             ("(udp.len < 0)", "`udp.len` is never below 0"),
+            ("(udp.len == -1)", "`udp.len` is never -1"),
+            ("(-1 >= udp.len)", "`udp.len` is never at most -1"),
             ("(ip.mf_flag == 2)", "`ip.mf_flag` is never 2"),
         ] {
             let (found, problems) = run(text, Mode::Standard);

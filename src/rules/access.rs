@@ -123,7 +123,9 @@ fn search(call: &Expr) -> Option<(AttributeId, Wanted)> {
     }
 }
 
-fn numeric(id: AttributeId, operator: Operator, number: u64) -> Option<(AttributeId, Wanted)> {
+fn numeric(id: AttributeId, operator: Operator, number: i128) -> Option<(AttributeId, Wanted)> {
+    // What is beyond all attributes is met by all or by none: nothing to index.
+    let number = u64::try_from(number).ok()?;
     let (low, high) = match operator {
         Operator::Equal => (number, number),
         Operator::NotEqual if number == 0 => (1, u64::MAX),

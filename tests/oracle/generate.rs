@@ -56,8 +56,12 @@ const UDP: [&str; 4] = [
     "(udp.len > 8)",
     "(#strlen(udp.p_payload) == 3)",
 ];
-const IP: [&str; 10] = [
+const IP: [&str; 14] = [
     "(ip.src == '10.0.0.1')",
+    "(ip.src == 10.0.0.2)",
+    "(ip.src == 10.0.0.2/31)",
+    "(10.0.0.0/31 != ip.dst)",
+    "(ip.proto_ttl > -1)",
     "(ip.src != ip.dst)",
     "(ip.proto_id == 6)",
     "(ip.proto_id != 6)",
