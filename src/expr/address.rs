@@ -88,9 +88,8 @@ impl Address {
             Some((address, length)) => (address, Some(length)),
             None => (text, None),
         };
-        let address = match plain(address) {
-            Some(address) => address,
-            None => return Err(no_address(address)),
+        let Some(address) = plain(address) else {
+            return Err(no_address(address));
         };
         match length {
             None => Ok(address),

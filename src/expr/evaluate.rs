@@ -7,6 +7,7 @@
 
 use super::address::Network;
 use super::functions::lists::List;
+use super::functions::pattern::Pattern;
 use super::functions::{Argument, Function, State};
 use super::{Expr, Mode, Node, Operator};
 use crate::dissect::attribute::{AttributeId, Class};
@@ -124,6 +125,7 @@ enum Term<R> {
     Text(Box<[u8]>),
     Protocol(crate::dissect::Protocol),
     List(Arc<List>),
+    Pattern(Arc<Pattern>),
     Call(&'static Function, Vec<Self>),
     /// A function that remembers its calls: only one worker evaluates its rule, so nobody waits.
     Stateful(&'static Function, Vec<Self>, Box<Mutex<State>>),
@@ -252,8 +254,8 @@ impl<R: Copy> Code<R> {
             Term::Number(number) => Scalar::Number(*number),
             Term::Text(bytes) => Scalar::Text(Text::whole(bytes)),
             Term::Protocol(protocol) if source.has_protocol(*protocol) => boolean(true),
-            // A list means something to the function that is called with it, and nowhere else.
-            Term::Protocol(_) | Term::List(_) => Scalar::Absent,
+            // These mean something to the function that is called with them, and nowhere else.
+            Term::Protocol(_) | Term::List(_) | Term::Pattern(_) => Scalar::Absent,
             Term::Within(..) => self
                 .number(term, source)
                 .map_or(Scalar::Absent, Scalar::Number),
@@ -378,6 +380,7 @@ impl<R: Copy> Code<R> {
         for term in terms.iter().take(ARGUMENTS_MAX) {
             arguments.push(match (term, self.evaluate(term, source)) {
                 (Term::List(list), _) => Argument::List(list),
+                (Term::Pattern(pattern), _) => Argument::Pattern(pattern),
                 (_, Scalar::Absent) => Argument::Absent,
                 (_, Scalar::Number(number)) => Argument::Number(number),
                 (_, Scalar::Float(number)) => Argument::Number(to_integer(number)),
@@ -410,6 +413,7 @@ fn lower<R: Copy>(
         Node::Number(number) => Term::Number(*number),
         Node::Text(bytes) => Term::Text(bytes.clone()),
         Node::List(list) => Term::List(Arc::clone(list)),
+        Node::Pattern(pattern) => Term::Pattern(Arc::clone(pattern)),
         // The check leaves none but beside an attribute.
         Node::Network(_) => Term::Number(0),
         Node::Call(function, arguments) => {

@@ -8,6 +8,7 @@ use crate::diagnostic::{Diagnostic, Problem, Source};
 use crate::dissect::attribute::AttributeId;
 use address::Network;
 use functions::lists::{List, Lists};
+use functions::pattern::Pattern;
 use std::ops::Range;
 use std::sync::Arc;
 
@@ -50,6 +51,8 @@ pub enum Node {
     Call(&'static functions::Function, Vec<Expr>),
     /// A list of addresses or texts, as an argument of a function that looks something up in it.
     List(Arc<List>),
+    /// A regular expression, as an argument of a function that searches for it.
+    Pattern(Arc<Pattern>),
     /// One level of the expression: operands joined by one operator, left to right; at least two.
     Chain(Operator, Vec<Expr>),
 }
@@ -68,7 +71,8 @@ impl Expr {
             | Node::Number(_)
             | Node::Text(_)
             | Node::Network(_)
-            | Node::List(_) => {}
+            | Node::List(_)
+            | Node::Pattern(_) => {}
         }
     }
 }
@@ -192,6 +196,7 @@ impl Operator {
 pub mod address;
 mod call;
 mod check;
+mod comparison;
 pub mod evaluate;
 pub mod functions;
 mod lexer;

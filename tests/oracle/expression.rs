@@ -54,7 +54,7 @@ fn evaluate(expr: &Expr, scene: &impl Scene) -> Option<Datum> {
         Node::Number(number) => Some(Datum::Number(*number)),
         Node::Text(bytes) => Some(Datum::Bytes(bytes.to_vec())),
         Node::Protocol(protocol) => scene.has_protocol(*protocol).then_some(truth(true)),
-        Node::List(_) | Node::Network(_) => None,
+        Node::List(_) | Node::Pattern(_) | Node::Network(_) => None,
         Node::Call(function, arguments) => {
             let arguments: Vec<_> = arguments.iter().map(|a| argument(a, scene)).collect();
             Some(call(function.name, &arguments))
@@ -127,7 +127,14 @@ fn call(name: &str, arguments: &[Option<Datum>]) -> Datum {
                     .windows(part.len())
                     .any(|window| window == part.as_slice()),
         ),
-        ("strstr", [_, _]) => truth(false),
+        ("strcasestr", [Some(Datum::Bytes(text)), Some(Datum::Bytes(part))]) => {
+            let (text, part) = (text.to_ascii_lowercase(), part.to_ascii_lowercase());
+            truth(text.windows(part.len()).any(|window| window == part))
+        }
+        ("equals_nocase", [Some(Datum::Bytes(one)), Some(Datum::Bytes(other))]) => {
+            truth(one.eq_ignore_ascii_case(other))
+        }
+        ("strstr" | "strcasestr" | "equals_nocase", [_, _]) => truth(false),
         _ => panic!("the oracle does not know #{name}"),
     }
 }

@@ -31,7 +31,7 @@ const THEMES: [Theme; 12] = [
     Theme::Any,
 ];
 
-const TCP: [&str; 17] = [
+const TCP: [&str; 19] = [
     "(tcp.flags == 2)",
     "(tcp.flags == 4)",
     "(tcp.flags == 16)",
@@ -48,6 +48,8 @@ const TCP: [&str; 17] = [
     "((tcp.dest_port * 2) < 200)",
     "(#strlen(tcp.p_payload) > 3)",
     "(#strstr(tcp.p_payload, 'bc') == 1)",
+    "(#strcasestr(tcp.p_payload, 'BC') == 1)",
+    "#equals_nocase(tcp.p_payload, 'ABC')",
     "((tcp.flags == 2) || (tcp.dest_port == 22))",
 ];
 const UDP: [&str; 4] = [
