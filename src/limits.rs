@@ -60,6 +60,17 @@ pub const LIST_FILE_MAX: u64 = 32 << 20;
 /// Lists loaded at the same time. Each is a name in some rule.
 pub const LISTS_MAX: usize = 1_024;
 
+/// Memory of the automaton of one regular expression in bytes, and of each step of making it.
+/// Patterns of rules take some KiB; what takes more grows exponentially with its repetitions.
+/// Making one of this size takes some milliseconds.
+pub const PATTERN_BYTES_MAX: usize = 256 << 10;
+
+/// Memory of all automata of regular expressions in bytes.
+pub const PATTERNS_BYTES_MAX: usize = 256 << 20;
+
+/// Depth of groups in a regular expression.
+pub const PATTERN_NESTING_MAX: u32 = 64;
+
 /// Distinct attributes that all loaded rules together may use: the width of presence masks.
 pub const ATTRIBUTES_USED_MAX: usize = 256;
 

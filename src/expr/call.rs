@@ -1,10 +1,12 @@
 //! Calls of functions: which one, with what, and the lists it looks into.
 
-use super::check::{Check, Kind, Place, Typed, address_bytes, name};
-use super::functions::{FUNCTIONS, Function, Parameter, addresses_only};
+use super::check::{Check, Kind, Place, Typed, name};
+use super::comparison::address_bytes;
+use super::functions::pattern::Pattern;
+use super::functions::{Function, Parameter, addresses_only};
 use super::names::{did_you_mean, nearest};
 use super::parse::Syntax;
-use super::{Expr, Node, Span};
+use super::{Expr, Mode, Node, Span};
 use crate::diagnostic::Problem;
 use crate::dissect::attribute::Type;
 
@@ -20,8 +22,8 @@ impl Check<'_, '_> {
         let mut typed: Vec<Typed> = arguments
             .map(|argument| self.expression(argument, Place::Argument))
             .collect();
-        let Some(function) = Function::find(name) else {
-            self.problems.push(unknown_function(name, at));
+        let Some(function) = Function::find(name, self.mode) else {
+            self.problems.push(unknown_function(name, at, self.mode));
             return (Node::Number(0), Kind::Broken);
         };
         if typed.len() != function.arity() {
@@ -63,6 +65,10 @@ impl Check<'_, '_> {
                 self.named_list(argument);
                 true
             }
+            (Parameter::Pattern, Kind::Quoted(_)) => {
+                self.pattern(argument);
+                true
+            }
             (Parameter::Ipv4, Kind::Quoted(_)) => {
                 self.ipv4(argument);
                 true
@@ -76,8 +82,9 @@ impl Check<'_, '_> {
             }
             (Parameter::Number, Kind::Number | Kind::Literal(_))
             | (Parameter::Time, Kind::Number | Kind::Opaque(Type::Timeval))
+            | (Parameter::Constant, Kind::Quoted(_))
             | (Parameter::Text, Kind::Text | Kind::Quoted(_))
-            | (Parameter::Ipv4, Kind::Address(Type::IpAddr))
+            | (Parameter::Ipv4, Kind::Address(Type::IpAddr) | Kind::Written(Type::IpAddr))
             | (Parameter::Bytes, Kind::Text | Kind::Quoted(_) | Kind::Opaque(_))
             | (Parameter::Path, Kind::Opaque(Type::Path)) => true,
             _ => false,
@@ -118,6 +125,36 @@ impl Check<'_, '_> {
         }
     }
 
+    /// The compiled pattern takes the place of its text.
+    fn pattern(&mut self, argument: &mut Typed) {
+        let Node::Text(text) = &argument.expr.node else {
+            return;
+        };
+        let span = argument.expr.span.clone();
+        let Ok(text) = std::str::from_utf8(text) else {
+            let problem = Problem::error(span, "this is no pattern: it is not UTF-8");
+            let help = "a byte is written \\\\xHH, so that the pattern has \\xHH";
+            self.problems.push(problem.help(help));
+            return;
+        };
+        match Pattern::find(text) {
+            Ok(pattern) => argument.expr.node = Node::Pattern(pattern),
+            Err(rejected) => {
+                // Where the text stands as it is, places in it are places in the expression.
+                let inner = span.start.saturating_add(1)..span.end.saturating_sub(1);
+                let is_literal = self.text.get(inner.clone()) == Some(text);
+                let place = rejected.place.filter(|_| is_literal);
+                let place = place.map_or(span, |(start, end)| {
+                    let start = inner.start.saturating_add(start).min(inner.end);
+                    let end = inner.start.saturating_add(end);
+                    start..end.max(start.saturating_add(1))
+                });
+                let problem = Problem::error(place, rejected.message);
+                self.problems.push(problem.help(rejected.help));
+            }
+        }
+    }
+
     /// The list that an argument names takes the place of its name.
     fn named_list(&mut self, argument: &mut Typed) {
         let Node::Text(text) = &argument.expr.node else {
@@ -148,9 +185,9 @@ impl Check<'_, '_> {
     }
 }
 
-fn unknown_function(name: &str, at: &Span) -> Problem {
-    let offered = nearest(name, FUNCTIONS.iter().map(|function| function.name));
-    let known: Vec<&str> = FUNCTIONS.iter().map(|function| function.name).collect();
+fn unknown_function(name: &str, at: &Span, mode: Mode) -> Problem {
+    let known: Vec<&str> = Function::all(mode).map(|function| function.name).collect();
+    let offered = nearest(name, known.iter().copied());
     let known = known.join(", ");
     let offer = did_you_mean(&offered);
     let help = match offer.is_empty() {

@@ -3,12 +3,12 @@
 //! What cannot mean anything is an error in standard mode. MMT's engine accepts most of it, so
 //! compat mode only warns and keeps it as it is.
 
+use super::comparison::{address_name, written};
 use super::names::{self, Name};
 use super::parse::{Shape, Syntax};
 use super::{Context, Expr, Mode, Node, Operator, Span};
 use crate::diagnostic::{Problem, Severity};
-use crate::dissect::attribute::{AttributeId, Class, Extract, Field, Type};
-use std::net::{Ipv4Addr, Ipv6Addr};
+use crate::dissect::attribute::{AttributeId, Class, Type};
 
 /// Resolve and type-check. `None` when `problems` has an error.
 pub(super) fn check(
@@ -35,8 +35,8 @@ pub(super) fn check(
 const REMEMBERED_MAX: usize = 100;
 
 pub(super) struct Check<'t, 'p> {
-    text: &'t str,
-    mode: Mode,
+    pub(super) text: &'t str,
+    pub(super) mode: Mode,
     pub(super) context: Context<'t>,
     pub(super) problems: &'p mut Vec<Problem>,
 }
@@ -47,13 +47,17 @@ pub(super) enum Kind {
     /// A number that is computed, read from a packet, or true or false.
     Number,
     /// A number as written.
-    Literal(u64),
+    Literal(i128),
     /// An attribute that holds an address.
     Address(Type),
     /// An attribute that holds text.
     Text,
     /// `'text'`, and whether there is something between the quotes.
     Quoted(bool),
+    /// An address without quotes.
+    Written(Type),
+    /// A prefix.
+    Network(Type),
     /// An attribute of a type that expressions know nothing of.
     Opaque(Type),
     /// A protocol by itself.
@@ -95,6 +99,7 @@ impl Check<'_, '_> {
                 let kind = Kind::Quoted(!text.is_empty());
                 (Node::Text(text), kind)
             }
+            Shape::Address(address) => written(address),
             Shape::Word(word) => self.word(word, &span, place),
             Shape::Call(name, at, arguments) => self.call(name, &at, &span, arguments),
             Shape::Chain(operator, operands) => self.chain(operator, operands),
@@ -122,7 +127,7 @@ impl Check<'_, '_> {
         match name {
             Name::Attribute(id, event) => (Node::Attribute(id, event), self.kind_of(id)),
             Name::Truth(truth) => {
-                let number = u64::from(truth);
+                let number = i128::from(truth);
                 (Node::Number(number), Kind::Literal(number))
             }
             Name::Protocol(protocol) if place == Place::Argument => {
@@ -180,31 +185,7 @@ impl Check<'_, '_> {
         (Node::Chain(operator, operands), kind)
     }
 
-    /// A chain of comparisons, which only compat mode has, compares each result with the next
-    /// value.
-    fn comparison(&mut self, operator: Operator, operands: &mut [Typed]) {
-        let mut rest = operands.iter_mut();
-        let Some(mut left) = rest.next() else {
-            return;
-        };
-        let mut result = Typed {
-            expr: left.expr.clone(),
-            kind: Kind::Number,
-        };
-        for right in rest {
-            if matches!(operator, Operator::Equal | Operator::NotEqual) {
-                self.equality(left, right);
-            } else {
-                self.number(operator, left);
-                self.number(operator, right);
-                self.order(operator, left, right);
-            }
-            result.expr.span.end = right.expr.span.end;
-            left = &mut result;
-        }
-    }
-
-    fn number(&mut self, operator: Operator, operand: &Typed) {
+    pub(super) fn number(&mut self, operator: Operator, operand: &Typed) {
         let message = match operand.kind {
             Kind::Number | Kind::Literal(_) | Kind::Broken => return,
             kind => format!(
@@ -213,8 +194,13 @@ impl Check<'_, '_> {
                 name(kind)
             ),
         };
+        let help = match (operand.kind, operator) {
+            (Kind::Written(_), Operator::Divide) => "a prefix has no blanks around its `/`",
+            (Kind::Network(_), _) => "a prefix stands beside `==` or `!=`",
+            _ => "",
+        };
         let problem = Problem::error(operand.expr.span.clone(), message);
-        self.mismatch(problem.expected("expected a number"));
+        self.mismatch(problem.expected("expected a number").help(help));
     }
 
     /// Something that holds or not: a number, of which 0 means no.
@@ -238,185 +224,19 @@ impl Check<'_, '_> {
             }
         }
     }
-
-    fn equality(&mut self, left: &mut Typed, right: &mut Typed) {
-        match (left.kind, right.kind) {
-            (Kind::Address(kind), Kind::Quoted(true)) => self.address(kind, right),
-            (Kind::Quoted(true), Kind::Address(kind)) => self.address(kind, left),
-            (Kind::Number, Kind::Literal(number)) => self.range(left, number, &right.expr.span),
-            (Kind::Literal(number), Kind::Number) => self.range(right, number, &left.expr.span),
-            (one, other) if !can_equal(one, other) => {
-                let (one, other) = (name(one), name(other));
-                let span = left.expr.span.start..right.expr.span.end;
-                let message = format!("{one} never equals {other}");
-                let problem = Problem::error(span, message);
-                let help = numeric_text(self.text, left, right);
-                self.mismatch(problem.help(help));
-            }
-            _ => {}
-        }
-    }
-
-    /// An address written as text: its bytes in standard mode. MMT's engine compares the text with
-    /// the bytes of the address, which are never equal.
-    fn address(&mut self, kind: Type, literal: &mut Typed) {
-        let Node::Text(text) = &mut literal.expr.node else {
-            return;
-        };
-        let span = literal.expr.span.clone();
-        if self.mode == Mode::Compat {
-            let problem =
-                Problem::warning(span, "MMT compares an address with text as never equal");
-            self.problems
-                .push(problem.help("standard mode compares it with this address"));
-            return;
-        }
-        match address_bytes(kind, text) {
-            Some(bytes) => *text = bytes,
-            None => {
-                let what = address_name(kind);
-                let shown = String::from_utf8_lossy(text).into_owned();
-                let problem = Problem::error(span, format!("`{shown}` is not {what}"));
-                let expected = format!("expected {what} like {}", address_example(kind));
-                let help = match shown.contains('/') {
-                    true => "put networks in a list and ask `#in_list(attribute, 'name')`",
-                    false => "",
-                };
-                self.problems.push(problem.expected(expected).help(help));
-            }
-        }
-    }
-
-    /// A number that the attribute cannot hold.
-    fn range(&mut self, operand: &Typed, number: u64, span: &Span) {
-        let Node::Attribute(id, _) = &operand.expr.node else {
-            return;
-        };
-        let most = largest(*id);
-        if number > most {
-            let message = format!("`{id}` is never {number}");
-            let problem = Problem::warning(span.clone(), message);
-            let expected = format!("expected at most {most}");
-            self.problems.push(problem.expected(expected));
-        }
-    }
-
-    /// An order that no number of the attribute has to this one.
-    fn order(&mut self, operator: Operator, left: &Typed, right: &Typed) {
-        let (id, above, number, span) = match (&left.expr.node, left.kind, &right.expr.node) {
-            (Node::Attribute(id, _), Kind::Number, Node::Number(number)) => {
-                (*id, true, *number, &right.expr.span)
-            }
-            (Node::Number(number), _, Node::Attribute(id, _)) if right.kind == Kind::Number => {
-                (*id, false, *number, &left.expr.span)
-            }
-            _ => return,
-        };
-        let most = largest(id);
-        let words = match (operator, above) {
-            (Operator::Greater, true) | (Operator::Less, false) if number >= most => "above",
-            (Operator::GreaterEqual, true) | (Operator::LessEqual, false) if number > most => {
-                "at least"
-            }
-            (Operator::Less, true) | (Operator::Greater, false) if number == 0 => "below",
-            _ => return,
-        };
-        let problem = Problem::warning(span.clone(), format!("`{id}` is never {words} {number}"));
-        let expected = format!("it is from 0 to {most}");
-        self.problems.push(problem.expected(expected));
-    }
-}
-
-/// The largest number that an attribute can have.
-fn largest(id: AttributeId) -> u64 {
-    let of_type = match id.kind() {
-        Type::U8 | Type::Char => u64::from(u8::MAX),
-        Type::U16 | Type::Port => u64::from(u16::MAX),
-        Type::U32 => u64::from(u32::MAX),
-        _ => u64::MAX,
-    };
-    match id.attribute().map(|attribute| attribute.extract) {
-        Some(Extract::Field(Field::Bits { mask, .. })) => of_type.min(u64::from(mask)),
-        _ => of_type,
-    }
-}
-
-/// Can two values of these kinds be equal at all?
-fn can_equal(one: Kind, other: Kind) -> bool {
-    use Kind::{Address, Broken, Literal, Number, Opaque, Protocol, Quoted, Text};
-    match (one, other) {
-        (Broken, _) | (_, Broken) => true,
-        (Protocol, _) | (_, Protocol) => false,
-        (Number | Literal(_), Number | Literal(_)) => true,
-        (Address(one), Address(other)) => one == other,
-        // Comparing with 0 or with '' asks whether it is there.
-        (Address(_) | Text | Opaque(_), Literal(0) | Quoted(false))
-        | (Literal(0) | Quoted(false), Address(_) | Text | Opaque(_)) => true,
-        (Text | Quoted(_), Text | Quoted(_)) => true,
-        (Opaque(one), Opaque(other)) => one == other,
-        (Opaque(Type::Pointer), Text | Quoted(_)) | (Text | Quoted(_), Opaque(Type::Pointer)) => {
-            true
-        }
-        _ => false,
-    }
 }
 
 /// A kind in words.
 pub(super) fn name(kind: Kind) -> String {
     match kind {
         Kind::Number | Kind::Literal(_) | Kind::Broken => "a number".to_owned(),
-        Kind::Address(kind) => address_name(kind).to_owned(),
+        Kind::Address(kind) | Kind::Written(kind) => address_name(kind).to_owned(),
+        Kind::Network(Type::Ip6Addr) => "an IPv6 prefix".to_owned(),
+        Kind::Network(_) => "an IPv4 prefix".to_owned(),
         Kind::Text | Kind::Quoted(_) => "text".to_owned(),
         Kind::Opaque(kind) => format!("a value of type {}", kind.name()),
         Kind::Protocol => "a protocol".to_owned(),
     }
-}
-
-fn address_name(kind: Type) -> &'static str {
-    match kind {
-        Type::MacAddr => "a MAC address",
-        Type::Ip6Addr => "an IPv6 address",
-        _ => "an IPv4 address",
-    }
-}
-
-fn address_example(kind: Type) -> &'static str {
-    match kind {
-        Type::MacAddr => "'02:00:00:00:00:01'",
-        Type::Ip6Addr => "'2001:db8::1'",
-        _ => "'192.0.2.1'",
-    }
-}
-
-pub(super) fn address_bytes(kind: Type, text: &[u8]) -> Option<Box<[u8]>> {
-    let text = std::str::from_utf8(text).ok()?.trim();
-    match kind {
-        Type::MacAddr => {
-            let mut parts = text.split([':', '-']);
-            let mut bytes = [0; 6];
-            for byte in &mut bytes {
-                let is_hex = |part: &&str| part.bytes().all(|b| b.is_ascii_hexdigit());
-                let part = parts.next().filter(is_hex).filter(|part| part.len() <= 2)?;
-                *byte = u8::from_str_radix(part, 16).ok()?;
-            }
-            parts.next().is_none().then(|| Box::from(bytes))
-        }
-        Type::Ip6Addr => Some(Box::from(text.parse::<Ipv6Addr>().ok()?.octets())),
-        _ => Some(Box::from(text.parse::<Ipv4Addr>().ok()?.octets())),
-    }
-}
-
-/// Advice when a number stands in quotes.
-fn numeric_text(text: &str, one: &Typed, other: &Typed) -> String {
-    let digits = [one, other].into_iter().find_map(|typed| {
-        let source = text.get(typed.expr.span.clone())?;
-        let inner = source.strip_prefix('\'')?.strip_suffix('\'')?;
-        let is_number = !inner.is_empty() && inner.bytes().all(|b| b.is_ascii_digit());
-        is_number.then_some(inner)
-    });
-    digits.map_or_else(String::new, |digits| {
-        format!("write {digits} without quotes")
-    })
 }
 
 #[cfg(test)]
@@ -548,29 +368,67 @@ mod tests {
     }
 
     #[test]
-    fn addresses_become_bytes_in_standard_mode() {
-        let (found, _) = run("('02:00:00:00:00:FF' == ethernet.src)", Mode::Standard);
-        let Some(Node::Chain(Operator::Equal, operands)) = found.map(|f| f.node) else {
-            panic!("not a chain");
-        };
-        assert_eq!(
-            operands[0].node,
-            Node::Text(Box::from([2, 0, 0, 0, 0, 0xff]))
-        );
-        let (found, problems) = run("(ethernet.src == '02:00:00:00:00:ff')", Mode::Compat);
-        assert!(found.is_some() && problems.len() == 1);
-        for bad in [
-            "'x'",
-            "'02:00:00:00:00'",
-            "'02:00:00:00:00:00:00'",
-            "'02:00:00:00:00:+1'",
+    fn patterns_are_constants_that_can_be_compiled() {
+        for (text, place, message) in [
+            (
+                "#regex(udp.p_payload, 'a(b')",
+                24..25,
+                "this is no pattern: unclosed group",
+            ),
+            (
+                "#regex(udp.p_payload, 'a\\\\(b(')",
+                22..30,
+                "this is no pattern: unclosed group",
+            ),
+            (
+                "#regex(udp.p_payload, udp.p_payload)",
+                22..35,
+                "`regex` takes 'pattern' here, not a value of type POINTER",
+            ),
+            (
+                "#regex(udp.len, 'a')",
+                7..14,
+                "`regex` takes bytes here, not a number",
+            ),
+            (
+                "#regex(udp.p_payload, 'a.{500}b')",
+                22..32,
+                "this pattern needs more than 256 KiB",
+            ),
+            (
+                "#regex(udp.p_payload, '\\xff')",
+                22..28,
+                "this is no pattern: it is not UTF-8",
+            ),
+            (
+                "#strcasestr(udp.p_payload, udp.p_payload)",
+                27..40,
+                "`strcasestr` takes 'text' here, not a value of type POINTER",
+            ),
         ] {
-            let (found, problems) = run(&format!("(ethernet.src == {bad})"), Mode::Standard);
-            assert!(found.is_none() && problems.len() == 1, "{bad}");
+            let (found, problems) = run(text, Mode::Standard);
+            assert!(
+                found.is_none() && problems.len() == 1,
+                "{text}: {problems:?}"
+            );
+            assert_eq!(
+                (&problems[0].span, problems[0].message.as_str()),
+                (&place, message)
+            );
         }
-        assert_eq!(address_bytes(Type::IpAddr, b"1.2.3.4").unwrap().len(), 4);
-        assert_eq!(address_bytes(Type::Ip6Addr, b"::1").unwrap().len(), 16);
-        assert!(address_bytes(Type::IpAddr, b"1.2.3.4/8").is_none());
+        for text in [
+            "(#regex(udp.p_payload, '^\\\\d+$') == true)",
+            "#strcasestr(udp.p_payload, 'x')",
+            "#equals_nocase(udp.p_payload, 'x')",
+        ] {
+            let (found, problems) = run(text, Mode::Standard);
+            assert!(
+                found.is_some() && problems.is_empty(),
+                "{text}: {problems:?}"
+            );
+            let (found, problems) = run(text, Mode::Compat);
+            assert!(found.is_none() && problems[0].message.starts_with("unknown function"));
+        }
     }
 
     #[test]
@@ -605,31 +463,6 @@ mod tests {
             .is_none()
         );
         assert!(problems[0].help.contains("x.txt"));
-    }
-
-    #[test]
-    fn numbers_that_do_not_fit_are_warned_about() {
-        let (found, problems) = run("(udp.len == 65536)", Mode::Standard);
-        assert!(found.is_some());
-        assert_eq!(problems[0].severity, Severity::Warning);
-        assert!(run("(udp.len == 65535)", Mode::Standard).1.is_empty());
-        for (text, message) in [
-            ("(udp.len > 65535)", "`udp.len` is never above 65535"),
-            ("(65536 <= udp.len)", "`udp.len` is never at least 65536"),
-            ("(udp.len < 0)", "`udp.len` is never below 0"),
-            ("(ip.mf_flag == 2)", "`ip.mf_flag` is never 2"),
-        ] {
-            let (found, problems) = run(text, Mode::Standard);
-            assert!(
-                found.is_some() && problems.len() == 1,
-                "{text}: {problems:?}"
-            );
-            assert_eq!(problems[0].message, message);
-            assert_eq!(problems[0].severity, Severity::Warning);
-        }
-        for text in ["(udp.len > 65534)", "(0 <= udp.len)", "(udp.len < 70000)"] {
-            assert!(run(text, Mode::Standard).1.is_empty(), "{text}");
-        }
     }
 
     #[test]

@@ -5,7 +5,9 @@
 //! events. Evaluation allocates nothing and cannot fail: what cannot be computed is absent, and an
 //! absent value makes comparisons false.
 
+use super::address::Network;
 use super::functions::lists::List;
+use super::functions::pattern::Pattern;
 use super::functions::{Argument, Function, State};
 use super::{Expr, Mode, Node, Operator};
 use crate::dissect::attribute::{AttributeId, Class};
@@ -123,6 +125,7 @@ enum Term<R> {
     Text(Box<[u8]>),
     Protocol(crate::dissect::Protocol),
     List(Arc<List>),
+    Pattern(Arc<Pattern>),
     Call(&'static Function, Vec<Self>),
     /// A function that remembers its calls: only one worker evaluates its rule, so nobody waits.
     Stateful(&'static Function, Vec<Self>, Box<Mutex<State>>),
@@ -131,6 +134,8 @@ enum Term<R> {
     Test(R, Operator, i128),
     /// `attribute OP attribute` of numbers, the next.
     Pair(R, Operator, R),
+    /// Is the address in the network? `false` for `!=`.
+    Within(R, Network, bool),
 }
 
 impl<R: Copy> Code<R> {
@@ -201,6 +206,13 @@ impl<R: Copy> Code<R> {
                 &read(*left)?,
                 &read(*right)?,
             ))),
+            Term::Within(reference, network, wanted) => {
+                let inside = match source.read(*reference) {
+                    Scalar::Text(text) => network.contains(text.bytes),
+                    _ => false,
+                };
+                Some(i128::from(inside == *wanted))
+            }
             Term::Chain(operator @ (Operator::And | Operator::Or), operands) => {
                 let decisive = *operator == Operator::Or;
                 for operand in operands {
@@ -242,8 +254,11 @@ impl<R: Copy> Code<R> {
             Term::Number(number) => Scalar::Number(*number),
             Term::Text(bytes) => Scalar::Text(Text::whole(bytes)),
             Term::Protocol(protocol) if source.has_protocol(*protocol) => boolean(true),
-            // A list means something to the function that is called with it, and nowhere else.
-            Term::Protocol(_) | Term::List(_) => Scalar::Absent,
+            // These mean something to the function that is called with them, and nowhere else.
+            Term::Protocol(_) | Term::List(_) | Term::Pattern(_) => Scalar::Absent,
+            Term::Within(..) => self
+                .number(term, source)
+                .map_or(Scalar::Absent, Scalar::Number),
             Term::Call(function, arguments) => {
                 self.call(function, arguments, &mut State::with_limit(0), source)
             }
@@ -365,6 +380,7 @@ impl<R: Copy> Code<R> {
         for term in terms.iter().take(ARGUMENTS_MAX) {
             arguments.push(match (term, self.evaluate(term, source)) {
                 (Term::List(list), _) => Argument::List(list),
+                (Term::Pattern(pattern), _) => Argument::Pattern(pattern),
                 (_, Scalar::Absent) => Argument::Absent,
                 (_, Scalar::Number(number)) => Argument::Number(number),
                 (_, Scalar::Float(number)) => Argument::Number(to_integer(number)),
@@ -394,9 +410,12 @@ fn lower<R: Copy>(
     match &expr.node {
         Node::Attribute(id, event) => Term::Value(place(*id, *event), class_of(*id, mode)),
         Node::Protocol(protocol) => Term::Protocol(*protocol),
-        Node::Number(number) => Term::Number(i128::from(*number)),
+        Node::Number(number) => Term::Number(*number),
         Node::Text(bytes) => Term::Text(bytes.clone()),
         Node::List(list) => Term::List(Arc::clone(list)),
+        Node::Pattern(pattern) => Term::Pattern(Arc::clone(pattern)),
+        // The check leaves none but beside an attribute.
+        Node::Network(_) => Term::Number(0),
         Node::Call(function, arguments) => {
             let terms = arguments.iter().map(|a| lower(a, mode, place)).collect();
             match function.is_stateful() {
@@ -405,6 +424,9 @@ fn lower<R: Copy>(
             }
         }
         Node::Chain(operator, operands) => {
+            if let Some((id, event, network)) = within(operands) {
+                return Term::Within(place(id, event), network, *operator == Operator::Equal);
+            }
             let terms: Vec<_> = operands
                 .iter()
                 .map(|operand| lower(operand, mode, place))
@@ -427,6 +449,18 @@ fn lower<R: Copy>(
                 _ => Term::Chain(*operator, terms),
             }
         }
+    }
+}
+
+/// An attribute beside a prefix, in either order.
+fn within(operands: &[Expr]) -> Option<(AttributeId, Option<u8>, Network)> {
+    let [left, right] = operands else {
+        return None;
+    };
+    match (&left.node, &right.node) {
+        (Node::Attribute(id, event), Node::Network(network))
+        | (Node::Network(network), Node::Attribute(id, event)) => Some((*id, *event, *network)),
+        _ => None,
     }
 }
 

@@ -1,5 +1,19 @@
 //! Text to tokens.
+//!
+//! A word is letters, digits, `_` and points. What it stands for is decided by its form, in this
+//! order, and in standard mode alone except for the first and the last:
+//!
+//! 1. digits: a number; `0x` and hexadecimal digits: a number, too;
+//! 2. digits between points: an IPv4 address when there are four, and an error otherwise;
+//! 3. letters and digits with a colon among or before them: an IPv6 or MAC address, for nothing
+//!    else has a colon;
+//! 4. anything else (`8021q.vid` as well): a name.
+//!
+//! A `/` that stands between an address and a digit, without blanks, belongs to a prefix;
+//! anywhere else it divides. A `-` is always an operator: the parser makes a negative number of
+//! one that has nothing to its left.
 
+use super::address::Address;
 use super::{Mode, Operator, Span};
 use crate::diagnostic::Problem;
 
@@ -13,6 +27,7 @@ pub(super) enum Token<'t> {
     Operator(Operator),
     Number(u64),
     Text(Box<[u8]>),
+    Address(Address),
     /// Letters, digits, `_` and points that are not a number: `ip.src.1`, `true`, `ip`.
     Word(&'t str),
 }
@@ -61,6 +76,7 @@ impl<'t> Lexer<'t, '_> {
                 ',' => self.sign(Token::Comma, 1),
                 '#' => self.sign(Token::Hash, 1),
                 '\'' => self.quoted(),
+                _ if self.mode == Mode::Standard && has_colon(rest) => self.address(),
                 c if c.is_ascii_alphanumeric() || c == '_' => self.word(),
                 _ => match operator(rest) {
                     Some((operator, length)) => self.sign(Token::Operator(operator), length),
@@ -115,25 +131,48 @@ impl<'t> Lexer<'t, '_> {
 
     fn word(&mut self) -> Token<'t> {
         let start = self.at;
-        let is_part = |c: char| c.is_ascii_alphanumeric() || c == '_' || c == '.';
-        let rest = self.rest();
-        let length = rest.find(|c| !is_part(c)).unwrap_or(rest.len());
+        let word = leading(self.rest(), is_word);
+        if is_dotted(word) && self.mode == Mode::Standard {
+            return self.address();
+        }
+        self.at = start.saturating_add(word.len());
+        let problem = match number(word, self.mode) {
+            Some(Ok(number)) => return Token::Number(number),
+            Some(Err((message, expected))) => {
+                Problem::error(start..self.at, message).expected(expected)
+            }
+            None => match not_a_number(word) {
+                Some((message, expected)) => {
+                    Problem::error(start..self.at, message).expected(expected)
+                }
+                None => return Token::Word(word),
+            },
+        };
+        self.problems.push(problem);
+        Token::Number(0)
+    }
+
+    /// An address, and the length of its prefix where one follows at once.
+    fn address(&mut self) -> Token<'t> {
+        let (start, rest) = (self.at, self.rest());
+        let mut length = leading(rest, is_address).len();
+        let behind = rest.get(length..).unwrap_or_default();
+        if let Some(bits) = behind.strip_prefix('/') {
+            let digits = leading(bits, |c| c.is_ascii_digit()).len();
+            if digits > 0 {
+                length = length.saturating_add(digits).saturating_add(1);
+            }
+        }
         self.at = start.saturating_add(length);
-        let word = rest.get(..length).unwrap_or_default();
-        if word.bytes().all(|b| b.is_ascii_digit()) {
-            return Token::Number(word.parse().unwrap_or_else(|_| {
-                let problem = Problem::error(start..self.at, "this number is too large");
-                let expected = format!("expected at most {}", u64::MAX);
-                self.problems.push(problem.expected(expected));
-                0
-            }));
+        match Address::parse(rest.get(..length).unwrap_or_default()) {
+            Ok(address) => Token::Address(address),
+            Err(invalid) => {
+                let problem = Problem::error(start..self.at, invalid.message);
+                self.problems.push(problem.expected(invalid.expected));
+                // Read on as if it were one, so that what is behind it is checked too.
+                Token::Number(0)
+            }
         }
-        if let Some((message, expected)) = not_a_number(word) {
-            let problem = Problem::error(start..self.at, message);
-            self.problems.push(problem.expected(expected));
-            return Token::Number(0);
-        }
-        Token::Word(word)
     }
 
     /// `'text'`, with the escapes of C. In compat mode it ends with its first NUL, as a C string
@@ -249,6 +288,53 @@ fn operator(text: &str) -> Option<(Operator, usize)> {
     Some((found.1, found.0.len()))
 }
 
+fn is_word(c: char) -> bool {
+    c.is_ascii_alphanumeric() || c == '_' || c == '.'
+}
+
+fn is_address(c: char) -> bool {
+    c.is_ascii_alphanumeric() || c == '.' || c == ':'
+}
+
+/// The start of `text` of which every character is as asked.
+fn leading(text: &str, is_part: impl Fn(char) -> bool) -> &str {
+    let length = text.find(|c| !is_part(c)).unwrap_or(text.len());
+    text.get(..length).unwrap_or_default()
+}
+
+/// Does an address with colons start here?
+fn has_colon(text: &str) -> bool {
+    leading(text, is_address).contains(':')
+}
+
+/// Digits between three points.
+fn is_dotted(word: &str) -> bool {
+    let is_digits = |part: &str| !part.is_empty() && part.bytes().all(|b| b.is_ascii_digit());
+    word.split('.').count() == 4 && word.split('.').all(is_digits)
+}
+
+/// The number that a word is, or what is wrong with it; `None` when it is no number at all.
+fn number(word: &str, mode: Mode) -> Option<Result<u64, (&'static str, String)>> {
+    let is_decimal = word.bytes().all(|b| b.is_ascii_digit());
+    let hexadecimal = word.strip_prefix("0x").or_else(|| word.strip_prefix("0X"));
+    let (digits, radix) = match hexadecimal.filter(|_| mode == Mode::Standard) {
+        Some(digits) => (digits, 16),
+        None if is_decimal => (word, 10),
+        None => return None,
+    };
+    if digits.is_empty() || !digits.chars().all(|digit| digit.is_digit(radix)) {
+        let expected = "expected hexadecimal digits behind 0x".to_owned();
+        return Some(Err(("this is no number", expected)));
+    }
+    Some(u64::from_str_radix(digits, radix).map_err(|_| {
+        let expected = match radix {
+            16 => format!("expected at most {:#x}", u64::MAX),
+            _ => format!("expected at most {}", u64::MAX),
+        };
+        ("this number is too large", expected)
+    }))
+}
+
 /// What is wrong with a word that looks like a number in another notation, and what to write
 /// instead.
 fn not_a_number(word: &str) -> Option<(&'static str, String)> {
@@ -261,7 +347,7 @@ fn not_a_number(word: &str) -> Option<(&'static str, String)> {
             |_| "expected a decimal number".to_owned(),
             |number| format!("expected a decimal number: {number}"),
         );
-        return Some(("hexadecimal numbers are not part of the language", expected));
+        return Some(("MMT has no hexadecimal numbers", expected));
     }
     let mut parts = word.split('.');
     let is_digits = |part: &str| part.bytes().all(|b| b.is_ascii_digit());
@@ -275,7 +361,7 @@ fn not_a_number(word: &str) -> Option<(&'static str, String)> {
         ),
         _ => (
             "numbers with a decimal point are not part of the language",
-            "expected an unsigned whole number".to_owned(),
+            "expected a whole number".to_owned(),
         ),
     })
 }
@@ -330,11 +416,61 @@ mod tests {
     }
 
     #[test]
+    fn numbers_and_addresses_are_told_by_their_form() {
+        let address = |text| Token::Address(Address::parse(text).unwrap());
+        for (text, expected) in [
+            ("0x1f", vec![Token::Number(31)]),
+            ("0XFFffffffffffffff", vec![Token::Number(u64::MAX)]),
+            ("192.0.2.1", vec![address("192.0.2.1")]),
+            ("10.0.0.0/8", vec![address("10.0.0.0/8")]),
+            ("2001:db8::/32", vec![address("2001:db8::/32")]),
+            ("::1", vec![address("::1")]),
+            ("::", vec![address("::")]),
+            ("fe80::1", vec![address("fe80::1")]),
+            ("00:11:22:33:44:55", vec![address("00:11:22:33:44:55")]),
+            (
+                "10.0.0.0 / 8",
+                vec![
+                    address("10.0.0.0"),
+                    Token::Operator(Operator::Divide),
+                    Token::Number(8),
+                ],
+            ),
+            (
+                "udp.len/8",
+                vec![
+                    Token::Word("udp.len"),
+                    Token::Operator(Operator::Divide),
+                    Token::Number(8),
+                ],
+            ),
+            ("8021q.vid", vec![Token::Word("8021q.vid")]),
+            ("ip.src.1", vec![Token::Word("ip.src.1")]),
+            (
+                "5-0x5",
+                vec![
+                    Token::Number(5),
+                    Token::Operator(Operator::Subtract),
+                    Token::Number(5),
+                ],
+            ),
+        ] {
+            let (found, problems) = lex(text, Mode::Standard);
+            assert!(problems.is_empty(), "{text}: {problems:?}");
+            assert_eq!(found, Some(expected), "{text}");
+        }
+    }
+
+    #[test]
     fn other_notations_are_named() {
         for (bad, expected) in [
-            ("0x10", "expected a decimal number: 16"),
-            ("1.5", "expected an unsigned whole number"),
-            ("10.0.0.1", "expected '10.0.0.1' in single quotes"),
+            ("0x", "expected hexadecimal digits behind 0x"),
+            ("0x1g", "expected hexadecimal digits behind 0x"),
+            ("0x1.2", "expected hexadecimal digits behind 0x"),
+            ("0x10000000000000000", "expected at most 0xffffffffffffffff"),
+            ("1.5", "expected a whole number"),
+            ("10.0.0", "expected a whole number"),
+            ("10.0.0.0/33", "expected /0 to /32"),
             ("a = 5", "expected `==`"),
             ("a & b", "expected `&&`"),
             ("!a", "expected `!=`; instead of `!x` write `(x == false)`"),
@@ -347,6 +483,22 @@ mod tests {
         ] {
             let (_, problems) = lex(bad, Mode::Standard);
             assert_eq!(problems.len(), 1, "{bad}: {problems:?}");
+            assert_eq!(problems[0].expected, expected, "{bad}");
+        }
+    }
+
+    #[test]
+    fn compat_mode_has_the_literals_of_mmt_alone() {
+        for (bad, expected) in [
+            ("0x10", "expected a decimal number: 16"),
+            ("10.0.0.1", "expected '10.0.0.1' in single quotes"),
+            (
+                "::1",
+                "expected an attribute, a number, 'text', `#`, `(` or an operator",
+            ),
+        ] {
+            let (_, problems) = lex(bad, Mode::Compat);
+            assert!(!problems.is_empty(), "{bad}");
             assert_eq!(problems[0].expected, expected, "{bad}");
         }
     }

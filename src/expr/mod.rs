@@ -6,7 +6,9 @@
 
 use crate::diagnostic::{Diagnostic, Problem, Source};
 use crate::dissect::attribute::AttributeId;
+use address::Network;
 use functions::lists::{List, Lists};
+use functions::pattern::Pattern;
 use std::ops::Range;
 use std::sync::Arc;
 
@@ -39,14 +41,18 @@ pub enum Node {
     Attribute(AttributeId, Option<u8>),
     /// A protocol by itself (`#is_null(ip)`).
     Protocol(crate::dissect::Protocol),
-    /// Unsigned integer; `true` is 1 and `false` is 0.
-    Number(u64),
-    /// `'text'` with its C escapes resolved.
+    /// Whole number, from -(2^64 - 1) to 2^64 - 1; `true` is 1 and `false` is 0.
+    Number(i128),
+    /// `'text'` with its C escapes resolved, or the bytes of an address.
     Text(Box<[u8]>),
+    /// A prefix: one side of `==` or `!=`, whose other side is an address attribute.
+    Network(Network),
     /// `#name(arguments)`.
     Call(&'static functions::Function, Vec<Expr>),
     /// A list of addresses or texts, as an argument of a function that looks something up in it.
     List(Arc<List>),
+    /// A regular expression, as an argument of a function that searches for it.
+    Pattern(Arc<Pattern>),
     /// One level of the expression: operands joined by one operator, left to right; at least two.
     Chain(Operator, Vec<Expr>),
 }
@@ -61,7 +67,12 @@ impl Expr {
                     part.each_attribute(visit);
                 }
             }
-            Node::Protocol(_) | Node::Number(_) | Node::Text(_) | Node::List(_) => {}
+            Node::Protocol(_)
+            | Node::Number(_)
+            | Node::Text(_)
+            | Node::Network(_)
+            | Node::List(_)
+            | Node::Pattern(_) => {}
         }
     }
 }
@@ -182,8 +193,10 @@ impl Operator {
     }
 }
 
+pub mod address;
 mod call;
 mod check;
+mod comparison;
 pub mod evaluate;
 pub mod functions;
 mod lexer;

@@ -4,6 +4,7 @@
 //! operator: in standard mode a second one is an error, in compat mode the last one replaces all
 //! before it.
 
+use super::address::Address;
 use super::lexer::{Placed, Token, tokens};
 use super::{Mode, Operator, Span};
 use crate::diagnostic::Problem;
@@ -20,8 +21,9 @@ pub(super) struct Syntax<'t> {
 
 #[derive(Debug, Clone, PartialEq)]
 pub(super) enum Shape<'t> {
-    Number(u64),
+    Number(i128),
     Text(Box<[u8]>),
+    Address(Address),
     Word(&'t str),
     Call(&'t str, Span, Vec<Syntax<'t>>),
     Chain(Operator, Vec<Syntax<'t>>),
@@ -109,8 +111,13 @@ impl<'t> Parser<'t, '_> {
         let mut operands = Vec::new();
         let mut operators: Vec<(Operator, Span)> = Vec::new();
         loop {
-            self.signs(&mut operators);
-            operands.push(self.operand(depth)?);
+            let sign = self.signs(&mut operators);
+            let mut operand = self.operand(depth)?;
+            if let (Some(sign), Shape::Number(number)) = (sign, &mut operand.node) {
+                *number = number.saturating_neg();
+                operand.span.start = sign.start;
+            }
+            operands.push(operand);
             match self.peek().cloned() {
                 Some((Token::Operator(operator), span)) => {
                     self.at += 1;
@@ -123,10 +130,17 @@ impl<'t> Parser<'t, '_> {
         Ok(self.chain(operands, operators))
     }
 
-    /// Signs before an operand. The language has none; MMT reads one as the operator of the level.
-    fn signs(&mut self, operators: &mut Vec<(Operator, Span)>) {
+    /// Signs before an operand: the place of one that makes a number negative. Others mean nothing;
+    /// MMT reads any as the operator of the level.
+    fn signs(&mut self, operators: &mut Vec<(Operator, Span)>) -> Option<Span> {
         while let Some((Token::Operator(operator), span)) = self.peek().cloned() {
             self.at += 1;
+            let is_negative = self.mode == Mode::Standard
+                && operator == Operator::Subtract
+                && matches!(self.peek(), Some((Token::Number(_), _)));
+            if is_negative {
+                return Some(span);
+            }
             let sign = operator.sign();
             let problem = match self.mode {
                 Mode::Compat => {
@@ -137,7 +151,9 @@ impl<'t> Parser<'t, '_> {
                 Mode::Standard => {
                     let message = format!("`{sign}` has nothing to its left");
                     let help = match operator {
-                        Operator::Subtract => "there are no negative numbers; subtract instead",
+                        Operator::Subtract => {
+                            "only a number has a sign; instead of -x write (0 - x)"
+                        }
                         _ => "",
                     };
                     Problem::error(span, message)
@@ -147,6 +163,7 @@ impl<'t> Parser<'t, '_> {
             };
             self.problems.push(problem);
         }
+        None
     }
 
     fn no_operator<T>(&mut self, token: &Token<'t>, span: Span) -> Result<T, Abandoned> {
@@ -166,7 +183,8 @@ impl<'t> Parser<'t, '_> {
             return self.give_up(problem.expected("expected an attribute, a number or 'text'"));
         };
         let node = match token {
-            Token::Number(number) => Shape::Number(number),
+            Token::Number(number) => Shape::Number(i128::from(number)),
+            Token::Address(address) => Shape::Address(address),
             Token::Text(text) => Shape::Text(text),
             Token::Word(word) => Shape::Word(word),
             Token::Open => return self.parenthesised(span, depth),
@@ -380,6 +398,7 @@ mod tests {
         match &syntax.node {
             Shape::Number(number) => number.to_string(),
             Shape::Text(text) => format!("'{}'", String::from_utf8_lossy(text)),
+            Shape::Address(address) => format!("{address:?}"),
             Shape::Word(word) => (*word).to_owned(),
             Shape::Call(name, _, arguments) => {
                 let arguments: Vec<String> = arguments.iter().map(show).collect();
@@ -483,7 +502,28 @@ mod tests {
                 assert_eq!(errors.count(), 1, "{bad}: {problems:?}");
             }
         }
-        assert_eq!(read("x == -5", Mode::Standard).1[0].span, 5..6);
+        assert_eq!(read("x == -y", Mode::Standard).1[0].span, 5..6);
+    }
+
+    #[test]
+    fn a_number_may_have_a_sign() {
+        for (text, expected) in [
+            ("(x == -5)", "(x == -5)"),
+            ("x > - 0x10", "(x > -16)"),
+            ("(x - 5)", "(x - 5)"),
+            ("x -5", "(x - 5)"),
+            ("x - -5", "(x - -5)"),
+            ("(-1 - 2 - 3)", "(-1 - 2 - 3)"),
+        ] {
+            let (found, problems) = read(text, Mode::Standard);
+            assert_eq!(found, expected);
+            assert!(problems.is_empty(), "{text}: {problems:?}");
+        }
+        for text in ["x == --5", "x == -(5)", "x == +5", "-x", "x == -'5'"] {
+            let (_, problems) = read(text, Mode::Standard);
+            assert_eq!(problems.len(), 1, "{text}: {problems:?}");
+            assert_eq!(problems[0].severity, Severity::Error, "{text}");
+        }
     }
 
     #[test]

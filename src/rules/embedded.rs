@@ -1,5 +1,6 @@
 //! `<embedded_functions>`: C code, which is not run. What it defines is told.
 
+use crate::expr::Mode;
 use crate::expr::functions::Function;
 
 /// Definitions that are told; published files have at most ten.
@@ -126,12 +127,12 @@ impl<'c> Scan<'c> {
 }
 
 /// What to say of the functions that a block defines: the finding, and more about it.
-pub(super) fn notice(names: &[&str]) -> (String, String) {
+pub(super) fn notice(names: &[&str], mode: Mode) -> (String, String) {
     let quote = |names: Vec<&str>| -> String {
         let quoted: Vec<String> = names.iter().map(|name| format!("`{name}`")).collect();
         quoted.join(", ")
     };
-    let is_built_in = |name: &&str| Function::find(name).is_some();
+    let is_built_in = |name: &&str| Function::find(name, mode).is_some();
     let (known, others): (Vec<&str>, Vec<&str>) = names.iter().copied().partition(is_built_in);
     let message = match known.is_empty() {
         true => "C code is not run".to_owned(),
@@ -174,7 +175,7 @@ mod tests {
             definitions(code),
             ["em_check_botnetcc", "on_load", "em_own"]
         );
-        let (message, help) = notice(&definitions(code));
+        let (message, help) = notice(&definitions(code), Mode::Compat);
         assert!(message.contains("`em_check_botnetcc`"), "{message}");
         assert_eq!(help, "without replacement: `on_load`, `em_own`");
         for odd in ["", "\"", "'\\", "/*", "//", "(((", "}}}", "f(){", "#"] {

@@ -241,6 +241,15 @@ fn wanted(rules: &RuleSet, access: &Access) -> String {
         Wanted::Range(low, high) => format!("{attribute} in {low}..={high}"),
         Wanted::Text(text) => format!("{attribute} == {}", quoted(kind, text)),
         Wanted::Contains(text) => format!("{attribute} contains {}", quoted(None, text)),
+        Wanted::TextNoCase(text) => format!("{attribute} == {}, any case", quoted(None, text)),
+        Wanted::ContainsNoCase(text) => {
+            format!("{attribute} contains {}, any case", quoted(None, text))
+        }
+        Wanted::Within(network) => format!("{attribute} in {network}"),
+        Wanted::Listed(listed) => {
+            let (name, entries) = (listed.list.name(), listed.list.len());
+            format!("{attribute} in list '{name}' of {entries}")
+        }
         Wanted::Present => format!("any {attribute}"),
     }
 }

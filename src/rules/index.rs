@@ -1,16 +1,16 @@
 //! From a packet to the steps whose access predicate it meets.
 //!
 //! For each attribute that access predicates are about there is a probe, which leads from its value
-//! to steps: by equality, by range, by text, by the texts it contains, and those that only want it
-//! to be there. So a packet costs what it has in attributes and what it meets in predicates, and
-//! nothing for the others.
+//! to steps: by equality, by range, by text, by the texts it contains, by network, by list, and
+//! those that only want it to be there. So a packet costs what it has in attributes and what it
+//! meets in predicates, and nothing for the others.
 
-use super::access::{Access, Wanted};
+use super::access::{Access, Listed, Wanted};
+use super::by_bytes::ByBytes;
 use super::guards::Message;
 use super::program::Slot;
 use crate::dissect::attribute::Value;
-use aho_corasick::AhoCorasick;
-use std::collections::{BTreeMap, HashMap};
+use std::collections::BTreeMap;
 
 /// Up to here numbers are looked up by binary search, beyond it in a table by value if they are
 /// small.
@@ -139,7 +139,9 @@ pub(super) struct Probe {
     pub slot: Slot,
     present: Members,
     by_number: ByNumber,
-    by_text: Option<Box<ByText>>,
+    by_bytes: Option<Box<ByBytes>>,
+    /// One look into each list, however many steps want it.
+    by_list: Vec<(Listed, Members)>,
 }
 
 /// Steps by the number that an attribute has.
@@ -148,14 +150,7 @@ enum ByNumber {
     /// Every number that matters is in an octet: for each, the place of its steps; one larger
     /// stands for all larger ones.
     Octet(Box<[u8; OCTET]>, Vec<Members>),
-    Any(Numbers, Ranges),
-}
-
-/// Steps by the text that an attribute has.
-#[derive(Debug)]
-struct ByText {
-    whole: HashMap<Box<[u8]>, Members>,
-    contained: Option<(AhoCorasick, Vec<Members>)>,
+    Any(Numbers, Ranges<u64>),
 }
 
 impl Probe {
@@ -163,36 +158,38 @@ impl Probe {
     pub(super) fn new(slot: Slot, accesses: &[(&Access, usize)]) -> Self {
         let mut numbers = BTreeMap::<u64, Members>::new();
         let mut ranges = Vec::new();
-        let mut whole = HashMap::<Box<[u8]>, Members>::new();
-        let mut needles = BTreeMap::<&[u8], Members>::new();
+        let mut bytes = Vec::new();
+        let mut by_list: Vec<(Listed, Members)> = Vec::new();
         let mut present = Members::default();
         for (access, step) in accesses {
-            let members = match &access.wanted {
-                Wanted::Range(low, high) if low == high => numbers.entry(*low).or_default(),
-                Wanted::Range(low, high) => {
-                    ranges.push((*low, *high, *step));
-                    continue;
+            match &access.wanted {
+                Wanted::Range(low, high) if low == high => {
+                    numbers.entry(*low).or_default().insert(*step);
                 }
-                Wanted::Text(text) => whole.entry(text.clone()).or_default(),
-                Wanted::Contains(needle) => needles.entry(needle).or_default(),
-                Wanted::Present => &mut present,
-            };
-            members.insert(*step);
-        }
-        let mut contained = None;
-        if !needles.is_empty() {
-            match AhoCorasick::new(needles.keys()) {
-                Ok(automaton) => contained = Some((automaton, needles.into_values().collect())),
-                // Too many for one automaton: their own conditions look for them, one by one.
-                Err(_) => needles.values().for_each(|members| present.unite(members)),
+                Wanted::Range(low, high) => ranges.push((*low, *high, *step)),
+                Wanted::Listed(listed) => {
+                    let known = by_list.iter_mut().find(|(known, _)| known == listed);
+                    match known {
+                        Some((_, members)) => members.insert(*step),
+                        None => {
+                            let mut members = Members::default();
+                            members.insert(*step);
+                            by_list.push((listed.clone(), members));
+                        }
+                    }
+                }
+                Wanted::Present => present.insert(*step),
+                wanted => bytes.push((wanted, *step)),
             }
         }
-        let has_texts = !whole.is_empty() || contained.is_some();
+        let (by_bytes, left) = ByBytes::new(&bytes);
+        present.unite(&left);
         Self {
             slot,
             present,
             by_number: ByNumber::new(numbers, &ranges),
-            by_text: has_texts.then(|| Box::new(ByText { whole, contained })),
+            by_bytes: (!bytes.is_empty()).then(|| Box::new(by_bytes)),
+            by_list,
         }
     }
 
@@ -203,11 +200,16 @@ impl Probe {
             return;
         };
         chosen.add(&self.present);
+        for (listed, members) in &self.by_list {
+            if listed.has(&value) {
+                chosen.add(members);
+            }
+        }
         match value {
             Value::Number(number) => self.by_number.look(number, chosen),
             Value::Bytes(bytes) => {
-                if let Some(texts) = &self.by_text {
-                    texts.look(bytes, chosen);
+                if let Some(by_bytes) = &self.by_bytes {
+                    by_bytes.look(bytes, chosen);
                 }
             }
             Value::Float(_) | Value::Path(_) => {}
@@ -223,7 +225,10 @@ impl ByNumber {
                 .iter()
                 .all(|(low, high, _)| is_small(*low) && is_small(*high));
         if !octets {
-            return Self::Any(Numbers::new(numbers), Ranges::new(ranges));
+            return Self::Any(
+                Numbers::new(numbers),
+                Ranges::new(ranges, |n| n.checked_add(1)),
+            );
         }
         let mut places = Box::new([0; OCTET]);
         let mut lists: Vec<Members> = Vec::new();
@@ -258,21 +263,6 @@ impl ByNumber {
                     chosen.add(members);
                 }
                 ranges.look(number, chosen);
-            }
-        }
-    }
-}
-
-impl ByText {
-    fn look(&self, bytes: &[u8], chosen: &mut Set) {
-        if let Some(members) = self.whole.get(bytes) {
-            chosen.add(members);
-        }
-        if let Some((automaton, needles)) = &self.contained {
-            for found in automaton.find_overlapping_iter(bytes) {
-                if let Some(members) = needles.get(found.pattern().as_usize()) {
-                    chosen.add(members);
-                }
             }
         }
     }
@@ -324,24 +314,25 @@ impl Numbers {
 /// Steps by ranges of numbers: a segment tree over the parts into which their bounds cut all
 /// numbers (Bentley, 1977). A range stands at a few nodes, and a number meets those on its way up.
 #[derive(Debug)]
-struct Ranges {
+pub(super) struct Ranges<T> {
     /// Where each part starts, ascending from 0; none when there is no range.
-    starts: Vec<u64>,
+    starts: Vec<T>,
     /// The children of node N are 2N and 2N + 1; the parts are the last ones.
     nodes: Vec<Members>,
     /// Every range is listed at its parts, and nodes above them are empty.
     is_flat: bool,
 }
 
-impl Ranges {
-    fn new(ranges: &[(u64, u64, usize)]) -> Self {
-        let mut starts: Vec<u64> = Vec::new();
+impl<T: Copy + Ord + Default> Ranges<T> {
+    /// Of these, both ends included, each with its step. `next` gives the number behind another.
+    pub(super) fn new(ranges: &[(T, T, usize)], next: impl Fn(T) -> Option<T>) -> Self {
+        let mut starts: Vec<T> = Vec::new();
         if !ranges.is_empty() {
-            starts.push(0);
+            starts.push(T::default());
         }
         for (low, high, _) in ranges {
             starts.push(*low);
-            starts.extend(high.checked_add(1));
+            starts.extend(next(*high));
         }
         starts.sort_unstable();
         starts.dedup();
@@ -382,13 +373,14 @@ impl Ranges {
 
     /// The node of the part in which a number lies.
     #[inline]
-    fn part(&self, number: u64) -> usize {
+    fn part(&self, number: T) -> usize {
         let before = self.starts.partition_point(|start| *start <= number);
         self.starts.len() + before.saturating_sub(1)
     }
 
+    /// Add the steps of the ranges that this number lies in.
     #[inline]
-    fn look(&self, number: u64, chosen: &mut Set) {
+    pub(super) fn look(&self, number: T, chosen: &mut Set) {
         if self.starts.is_empty() {
             return;
         }
@@ -450,7 +442,7 @@ mod tests {
                     (low, high, step)
                 })
                 .collect();
-            let tree = Ranges::new(&ranges);
+            let tree = Ranges::new(&ranges, |n| n.checked_add(1));
             assert_eq!(tree.is_flat, count <= 5 || tree.starts.len() <= LISTED);
             for number in (0..1400).chain([u64::MAX]) {
                 let mut set = Set::new(count);

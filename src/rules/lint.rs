@@ -36,13 +36,13 @@ type Term = ((u16, u16), Option<u8>);
 #[derive(Default)]
 struct Known {
     /// The greatest of the least numbers.
-    least: Option<(u64, Span)>,
+    least: Option<(i128, Span)>,
     /// The least of the greatest numbers.
-    most: Option<(u64, Span)>,
+    most: Option<(i128, Span)>,
     /// The number it is.
-    number: Option<(u64, Span)>,
+    number: Option<(i128, Span)>,
     /// Numbers it is not.
-    excluded: BTreeMap<u64, Span>,
+    excluded: BTreeMap<i128, Span>,
     /// The text it is.
     text: Option<(Box<[u8]>, Span)>,
     /// Texts it is not.
@@ -226,7 +226,7 @@ impl Lint<'_> {
 
 impl Known {
     /// Take in a comparison with a number; the place of one that it contradicts.
-    fn number(&mut self, operator: Operator, number: u64, span: &Span) -> Option<Span> {
+    fn number(&mut self, operator: Operator, number: i128, span: &Span) -> Option<Span> {
         let (low, high) = match operator {
             Operator::Equal => (number, number),
             Operator::NotEqual => {
@@ -234,11 +234,10 @@ impl Known {
                 let same = self.number.as_ref().filter(|(known, _)| *known == number);
                 return same.map(|(_, span)| span.clone());
             }
-            // What no number meets is told by the checker.
-            Operator::Greater => (number.checked_add(1)?, u64::MAX),
-            Operator::GreaterEqual => (number, u64::MAX),
-            Operator::Less => (0, number.checked_sub(1)?),
-            Operator::LessEqual => (0, number),
+            Operator::Greater => (number.checked_add(1)?, i128::MAX),
+            Operator::GreaterEqual => (number, i128::MAX),
+            Operator::Less => (i128::MIN, number.checked_sub(1)?),
+            Operator::LessEqual => (i128::MIN, number),
             _ => return None,
         };
         let above = self.least.as_ref().filter(|(least, _)| *least > high);

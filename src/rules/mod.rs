@@ -20,6 +20,7 @@ pub mod verdict;
 pub mod wheel;
 
 pub mod access;
+mod by_bytes;
 mod candidates;
 mod deadlines;
 mod delay;

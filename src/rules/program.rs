@@ -400,7 +400,12 @@ fn collect_uses(expr: &Expr, mode: Mode, asked: bool, uses: &mut Uses) {
                 .iter()
                 .for_each(|operand| collect_uses(operand, mode, false, uses));
         }
-        Node::Number(_) | Node::Text(_) | Node::List(_) | Node::Protocol(_) => {}
+        Node::Number(_)
+        | Node::Text(_)
+        | Node::Network(_)
+        | Node::List(_)
+        | Node::Pattern(_)
+        | Node::Protocol(_) => {}
     }
 }
 

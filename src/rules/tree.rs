@@ -105,7 +105,7 @@ impl Reader<'_> {
                 }
                 "embedded_functions" => {
                     let names = embedded::definitions_of(&child.text);
-                    let (message, help) = embedded::notice(&names);
+                    let (message, help) = embedded::notice(&names, self.mode);
                     let problem = Problem::warning(child.span.clone(), message);
                     self.problems.push(problem.help(help));
                 }

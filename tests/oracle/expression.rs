@@ -9,6 +9,7 @@
 
 use std::collections::BTreeMap;
 use wirelynx::dissect::attribute::{AttributeId, Value, View};
+use wirelynx::expr::address::Network;
 use wirelynx::expr::{Expr, Node, Operator};
 use wirelynx::limits::VALUE_BYTES_MAX;
 
@@ -52,13 +53,21 @@ pub(crate) fn holds(expr: &Expr, scene: &impl Scene) -> bool {
 fn evaluate(expr: &Expr, scene: &impl Scene) -> Option<Datum> {
     match &expr.node {
         Node::Attribute(id, event) => scene.value(*id, *event),
-        Node::Number(number) => Some(Datum::Number(i128::from(*number))),
+        Node::Number(number) => Some(Datum::Number(*number)),
         Node::Text(bytes) => Some(Datum::Bytes(bytes.to_vec())),
         Node::Protocol(protocol) => scene.has_protocol(*protocol).then_some(truth(true)),
-        Node::List(_) => None,
+        Node::List(_) | Node::Pattern(_) | Node::Network(_) => None,
         Node::Call(function, arguments) => {
             let arguments: Vec<_> = arguments.iter().map(|a| argument(a, scene)).collect();
             Some(call(function.name, &arguments))
+        }
+        Node::Chain(operator, operands) if network_of(operands).is_some() => {
+            let (network, other) = network_of(operands)?;
+            let is_inside = match evaluate(other, scene) {
+                Some(Datum::Bytes(bytes)) => network.contains(&bytes),
+                _ => false,
+            };
+            Some(truth(is_inside == (*operator == Operator::Equal)))
         }
         Node::Chain(Operator::And, operands) => {
             Some(truth(operands.iter().all(|operand| holds(operand, scene))))
@@ -71,6 +80,19 @@ fn evaluate(expr: &Expr, scene: &impl Scene) -> Option<Datum> {
             let first = values.next()?;
             values.fold(first, |left, right| binary(*operator, left, right))
         }
+    }
+}
+
+/// The prefix among two operands, and the other one.
+fn network_of(operands: &[Expr]) -> Option<(Network, &Expr)> {
+    match operands {
+        [other, prefix] | [prefix, other] if matches!(prefix.node, Node::Network(_)) => {
+            match prefix.node {
+                Node::Network(network) => Some((network, other)),
+                _ => None,
+            }
+        }
+        _ => None,
     }
 }
 
@@ -107,7 +129,14 @@ fn call(name: &str, arguments: &[Option<Datum>]) -> Datum {
                     .windows(part.len())
                     .any(|window| window == part.as_slice()),
         ),
-        ("strstr", [_, _]) => truth(false),
+        ("strcasestr", [Some(Datum::Bytes(text)), Some(Datum::Bytes(part))]) => {
+            let (text, part) = (text.to_ascii_lowercase(), part.to_ascii_lowercase());
+            truth(text.windows(part.len()).any(|window| window == part))
+        }
+        ("equals_nocase", [Some(Datum::Bytes(one)), Some(Datum::Bytes(other))]) => {
+            truth(one.eq_ignore_ascii_case(other))
+        }
+        ("strstr" | "strcasestr" | "equals_nocase", [_, _]) => truth(false),
         _ => panic!("the oracle does not know #{name}"),
     }
 }

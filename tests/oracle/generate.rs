@@ -30,7 +30,7 @@ const THEMES: [Theme; 12] = [
     Theme::Any,
 ];
 
-const TCP: [&str; 17] = [
+const TCP: [&str; 19] = [
     "(tcp.flags == 2)",
     "(tcp.flags == 4)",
     "(tcp.flags == 16)",
@@ -47,6 +47,8 @@ const TCP: [&str; 17] = [
     "((tcp.dest_port * 2) < 200)",
     "(#strlen(tcp.p_payload) > 3)",
     "(#strstr(tcp.p_payload, 'bc') == 1)",
+    "(#strcasestr(tcp.p_payload, 'BC') == 1)",
+    "#equals_nocase(tcp.p_payload, 'ABC')",
     "((tcp.flags == 2) || (tcp.dest_port == 22))",
 ];
 const UDP: [&str; 4] = [
@@ -55,8 +57,12 @@ const UDP: [&str; 4] = [
     "(udp.len > 8)",
     "(#strlen(udp.p_payload) == 3)",
 ];
-const IP: [&str; 10] = [
+const IP: [&str; 14] = [
     "(ip.src == '10.0.0.1')",
+    "(ip.src == 10.0.0.2)",
+    "(ip.src == 10.0.0.2/31)",
+    "(10.0.0.0/31 != ip.dst)",
+    "(ip.proto_ttl > -1)",
     "(ip.src != ip.dst)",
     "(ip.proto_id == 6)",
     "(ip.proto_id != 6)",

@@ -62,6 +62,7 @@ const fn either_address(
         lists,
         presence: Presence::Needs,
         body: Body::Pure(either_listed),
+        standard_only: false,
     }
 }
 
@@ -77,6 +78,7 @@ const fn one_text(
         lists,
         presence: Presence::Needs,
         body: Body::Pure(text_listed),
+        standard_only: false,
     }
 }
 

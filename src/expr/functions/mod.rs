@@ -10,6 +10,7 @@ mod addresses;
 mod dtls;
 mod log4shell;
 mod numbers;
+pub mod pattern;
 mod payload;
 mod presence;
 mod rate;
@@ -20,6 +21,7 @@ pub use rate::State;
 use super::Mode;
 use crate::packet::Layer;
 use lists::List;
+use pattern::Pattern;
 
 /// One built-in.
 pub struct Function {
@@ -35,6 +37,8 @@ pub struct Function {
     pub presence: Presence,
     /// How its result comes about.
     pub body: Body,
+    /// Rules for the published engine do not have it.
+    pub standard_only: bool,
 }
 
 /// How a result comes about.
@@ -64,6 +68,10 @@ pub enum Parameter {
     Listed,
     /// `'name'` of a list; arrives as [`Argument::List`].
     ListName,
+    /// `'pattern'`, a regular expression; arrives as [`Argument::Pattern`].
+    Pattern,
+    /// `'text'`: what is looked for is known when the rule is loaded.
+    Constant,
     /// A protocol path.
     Path,
     /// An attribute, or a protocol by itself.
@@ -94,6 +102,8 @@ pub enum Argument<'a> {
     Path(&'a [Layer]),
     /// A list.
     List(&'a List),
+    /// A regular expression.
+    Pattern(&'a Pattern),
 }
 
 /// Every function. Two entries share the name `in_list`: the check picks one by the argument.
@@ -116,19 +126,28 @@ pub static FUNCTIONS: &[&Function] = &[
     &addresses::WANNACRY,
     &dtls::CIPHERS,
     &dtls::VERSION,
+    &text::EQUALS_NOCASE,
     &addresses::IN_LIST,
     &presence::IS_EMPTY,
     &presence::IS_EXIST,
     &presence::IS_NULL,
     &addresses::IS_SAME_IPV4,
+    &pattern::REGEX,
+    &text::STRCASESTR,
     &text::STRLEN,
     &text::STRSTR,
 ];
 
 impl Function {
     /// By name, as written after `#`.
-    pub fn find(name: &str) -> Option<&'static Self> {
-        FUNCTIONS.iter().copied().find(|f| f.name == name)
+    pub fn find(name: &str, mode: Mode) -> Option<&'static Self> {
+        Self::all(mode).find(|f| f.name == name)
+    }
+
+    /// All that expressions of a mode can call.
+    pub fn all(mode: Mode) -> impl Iterator<Item = &'static Self> {
+        let functions = FUNCTIONS.iter().copied();
+        functions.filter(move |f| mode == Mode::Standard || !f.standard_only)
     }
 
     /// Number of arguments that are written (lists that follow by themselves are not counted).
@@ -188,6 +207,8 @@ impl Parameter {
             Self::Bytes => "bytes",
             Self::Listed => "address, text or number",
             Self::ListName => "'list'",
+            Self::Pattern => "'pattern'",
+            Self::Constant => "'text'",
             Self::Path => "path",
             Self::Subject => "attribute or protocol",
         }
@@ -249,6 +270,20 @@ const fn pure(
         lists: &[],
         presence: Presence::Needs,
         body: Body::Pure(body),
+        standard_only: false,
+    }
+}
+
+/// A pure function that the published engine does not have.
+const fn extension(
+    name: &'static str,
+    summary: &'static str,
+    parameters: &'static [Parameter],
+    body: fn(&[Argument<'_>], Mode) -> i64,
+) -> Function {
+    Function {
+        standard_only: true,
+        ..pure(name, summary, parameters, body)
     }
 }
 
@@ -265,20 +300,25 @@ mod tests {
     #[test]
     fn names_are_unique_and_found() {
         for function in FUNCTIONS {
-            assert_eq!(Function::find(function.name), Some(*function));
+            assert_eq!(
+                Function::find(function.name, Mode::Standard),
+                Some(*function)
+            );
             assert!(!function.summary.is_empty());
         }
         let mut names: Vec<&str> = FUNCTIONS.iter().map(|f| f.name).collect();
         names.sort_unstable();
         names.dedup();
         assert_eq!(names.len(), FUNCTIONS.len());
-        assert!(Function::find("system").is_none());
+        assert!(Function::find("system", Mode::Standard).is_none());
+        assert!(Function::find("regex", Mode::Compat).is_none());
     }
 
     #[test]
     fn nothing_panics_when_arguments_are_absent() {
         let layers = [];
         let list = List::parse("x", b"");
+        let pattern = Pattern::find("x+").unwrap();
         let values = [
             Argument::Absent,
             Argument::Number(-1),
@@ -287,6 +327,7 @@ mod tests {
             Argument::Bytes(&[0xff; 5]),
             Argument::Path(&layers),
             Argument::List(&list),
+            Argument::Pattern(&pattern),
         ];
         for function in FUNCTIONS {
             for mode in [Mode::Standard, Mode::Compat] {

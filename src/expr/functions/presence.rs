@@ -10,6 +10,7 @@ pub(super) static IS_EXIST: Function = Function {
     lists: &[],
     presence: Presence::Asks,
     body: Body::Pure(is_exist),
+    standard_only: false,
 };
 
 pub(super) static IS_EMPTY: Function = Function {
@@ -19,6 +20,7 @@ pub(super) static IS_EMPTY: Function = Function {
     lists: &[],
     presence: Presence::AsksInStandard,
     body: Body::Pure(is_empty),
+    standard_only: false,
 };
 
 pub(super) static IS_NULL: Function = Function {
@@ -28,6 +30,7 @@ pub(super) static IS_NULL: Function = Function {
     lists: &[],
     presence: Presence::AsksInStandard,
     body: Body::Pure(is_null),
+    standard_only: false,
 };
 
 fn is_exist(arguments: &[Argument<'_>], mode: Mode) -> i64 {

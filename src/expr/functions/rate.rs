@@ -10,6 +10,7 @@ pub(super) static FIVE_G: Function = Function {
     lists: &[],
     presence: Presence::Needs,
     body: Body::Stateful(five_g),
+    standard_only: false,
 };
 
 const LIMIT_VARIABLE: &str = "MMT_SEC_5G_DOS_NGAP_INITIALUEMESSAGE_MS_LIMIT";

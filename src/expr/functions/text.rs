@@ -1,6 +1,6 @@
 //! Text, and the header lines of HTTP.
 
-use super::{Argument, Function, Parameter, argument, pure};
+use super::{Argument, Function, Parameter, argument, extension, pure};
 use crate::expr::Mode;
 use memchr::memmem::{self, Finder};
 use std::sync::LazyLock;
@@ -17,6 +17,20 @@ pub(super) static STRSTR: Function = pure(
     "1 when the first text contains the second",
     &[Parameter::Bytes, Parameter::Bytes],
     strstr,
+);
+
+pub(super) static STRCASESTR: Function = extension(
+    "strcasestr",
+    "1 when the text contains the part, whatever the case of ASCII letters",
+    &[Parameter::Bytes, Parameter::Constant],
+    strcasestr,
+);
+
+pub(super) static EQUALS_NOCASE: Function = extension(
+    "equals_nocase",
+    "1 when both texts are the same, whatever the case of ASCII letters",
+    &[Parameter::Bytes, Parameter::Bytes],
+    equals_nocase,
 );
 
 pub(super) static DOUBLE_COMPRESSION: Function = pure(
@@ -61,6 +75,35 @@ fn strstr(arguments: &[Argument<'_>], mode: Mode) -> i64 {
         return 0;
     }
     i64::from(memmem::find(text.text(mode), needle.text(mode)).is_some())
+}
+
+/// The part is a constant, so that no packet can choose what makes the search longest.
+fn strcasestr(arguments: &[Argument<'_>], _: Mode) -> i64 {
+    match (argument(arguments, 0), argument(arguments, 1)) {
+        (Argument::Bytes(text), Argument::Bytes(part)) => i64::from(contains_nocase(text, part)),
+        _ => 0,
+    }
+}
+
+fn contains_nocase(text: &[u8], part: &[u8]) -> bool {
+    let Some(first) = part.first() else {
+        return true;
+    };
+    let (lower, upper) = (first.to_ascii_lowercase(), first.to_ascii_uppercase());
+    memchr::memchr2_iter(lower, upper, text).any(|start| {
+        let rest = text.get(start..).unwrap_or_default();
+        let candidate = rest.get(..part.len());
+        candidate.is_some_and(|candidate| candidate.eq_ignore_ascii_case(part))
+    })
+}
+
+fn equals_nocase(arguments: &[Argument<'_>], _: Mode) -> i64 {
+    match (argument(arguments, 0), argument(arguments, 1)) {
+        (Argument::Bytes(one), Argument::Bytes(other)) => {
+            i64::from(one.eq_ignore_ascii_case(other))
+        }
+        _ => 0,
+    }
 }
 
 type Needle = LazyLock<Finder<'static>>;
@@ -193,6 +236,31 @@ mod tests {
         assert_eq!(find(b"x", b"", Mode::Standard), 1);
         let absent = [Argument::Absent, Argument::Bytes(b"")];
         assert_eq!(call(&STRSTR, &absent, Mode::Standard), 0);
+    }
+
+    #[test]
+    fn letters_of_either_case_are_the_same() {
+        let check = |function, one: &[u8], other: &[u8]| {
+            let arguments = [Argument::Bytes(one), Argument::Bytes(other)];
+            call(function, &arguments, Mode::Standard)
+        };
+        for (text, part, contained, equal) in [
+            (&b"Mozilla NIKTO/2"[..], &b"nikto"[..], 1, 0),
+            (b"nikto", b"NiKtO", 1, 1),
+            (b"nikt", b"nikto", 0, 0),
+            (b"nniKto", b"Nikto", 1, 0),
+            (b"", b"", 1, 1),
+            (b"x", b"", 1, 0),
+            (b"[", b"{", 0, 0),
+            ("É".as_bytes(), "é".as_bytes(), 0, 0),
+        ] {
+            assert_eq!(check(&STRCASESTR, text, part), contained, "{text:?}");
+            assert_eq!(check(&EQUALS_NOCASE, text, part), equal, "{text:?}");
+        }
+        for function in [&STRCASESTR, &EQUALS_NOCASE] {
+            let absent = [Argument::Absent, Argument::Bytes(b"")];
+            assert_eq!(call(function, &absent, Mode::Standard), 0);
+        }
     }
 
     #[test]
