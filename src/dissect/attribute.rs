@@ -472,11 +472,11 @@ impl Field {
                 shift,
                 mask,
             } => {
-                let rest = header.get(usize::from(offset)..)?;
-                let word = match size {
-                    1 => u32::from(*rest.first()?),
-                    2 => u32::from(u16::from_be_bytes(*rest.first_chunk()?)),
-                    _ => u32::from_be_bytes(*rest.first_chunk()?),
+                let at = usize::from(offset);
+                let word = match header.get(at..at + 4).and_then(|b| b.first_chunk()) {
+                    // One way for all sizes, but at the very end of a frame.
+                    Some(bytes) => u32::from_be_bytes(*bytes) >> (32 - 8 * u32::from(size)),
+                    None => last_word(header.get(at..)?, size)?,
                 };
                 Some(Value::Number(u64::from(word >> shift & mask)))
             }
@@ -486,6 +486,17 @@ impl Field {
             }
         }
     }
+}
+
+/// A number of `size` bytes that so few others follow that four cannot be read.
+#[cold]
+fn last_word(rest: &[u8], size: u8) -> Option<u32> {
+    let bytes = rest.get(..usize::from(size))?;
+    Some(
+        bytes
+            .iter()
+            .fold(0, |word, byte| word << 8 | u32::from(*byte)),
+    )
 }
 
 const fn word_at(offset: u8, size: u8) -> Field {

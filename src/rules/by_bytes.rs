@@ -2,6 +2,7 @@
 
 use super::access::Wanted;
 use super::index::{Members, Ranges, Set};
+use super::short_texts::ShortTexts;
 use crate::expr::address::Network;
 use aho_corasick::AhoCorasick;
 use std::collections::{BTreeMap, HashMap};
@@ -9,6 +10,8 @@ use std::collections::{BTreeMap, HashMap};
 /// The steps that bytes lead to.
 #[derive(Debug, Default)]
 pub(super) struct ByBytes {
+    short: ShortTexts,
+    /// Whole texts, where they are longer.
     whole: HashMap<Box<[u8]>, Members>,
     /// Whole texts in lower case, ascending.
     folded: Vec<(Box<[u8]>, Members)>,
@@ -32,11 +35,12 @@ impl ByBytes {
     /// For these, each with its step; and the steps that no automaton can be built for.
     pub(super) fn new(all: &[(&Wanted, usize)]) -> (Self, Members) {
         let mut made = Self::default();
+        let mut whole = Needles::default();
         let (mut folded, mut parts, mut folded_parts) = <(Needles, Needles, Needles)>::default();
         let (mut ipv4, mut ipv6) = (Vec::new(), Vec::new());
         for (wanted, step) in all {
             let members = match wanted {
-                Wanted::Text(text) => made.whole.entry(text.clone()).or_default(),
+                Wanted::Text(text) => whole.entry(text.clone()).or_default(),
                 Wanted::TextNoCase(text) => folded.entry(text.clone()).or_default(),
                 Wanted::Contains(part) => parts.entry(part.clone()).or_default(),
                 Wanted::ContainsNoCase(part) => folded_parts.entry(part.clone()).or_default(),
@@ -53,6 +57,9 @@ impl ByBytes {
             members.insert(*step);
         }
         let mut left = Members::default();
+        let mut whole = whole.into_iter().collect();
+        made.short = ShortTexts::new(&mut whole);
+        made.whole = whole.into_iter().collect();
         made.folded = folded.into_iter().collect();
         made.parts = Parts::new(parts, false, &mut left);
         made.folded_parts = Parts::new(folded_parts, true, &mut left);
@@ -61,32 +68,40 @@ impl ByBytes {
         (made, left)
     }
 
-    /// Add the steps that these bytes lead to.
-    pub(super) fn look(&self, bytes: &[u8], chosen: &mut Set) {
-        if let Some(members) = self.whole.get(bytes) {
-            chosen.add(members);
+    /// Add the steps that these bytes lead to; false when there is none.
+    pub(super) fn look(&self, bytes: &[u8], chosen: &mut Set) -> bool {
+        let mut found = |members: Option<&Members>| members.is_some_and(|m| chosen.add(m));
+        let mut is_any = found(self.short.get(bytes));
+        if !self.whole.is_empty() {
+            is_any |= found(self.whole.get(bytes));
         }
-        let order = |(text, _): &(Box<[u8]>, Members)| {
-            let bytes = bytes.iter().map(u8::to_ascii_lowercase);
-            text.iter().copied().cmp(bytes)
-        };
-        let place = self.folded.binary_search_by(order).ok();
-        if let Some((_, members)) = place.and_then(|place| self.folded.get(place)) {
-            chosen.add(members);
+        if !self.folded.is_empty() {
+            is_any |= found(self.folded_as(bytes));
         }
         for parts in self.parts.iter().chain(&self.folded_parts) {
-            parts.look(bytes, chosen);
+            is_any |= parts.look(bytes, chosen);
         }
         if let Some(networks) = &self.ipv4
             && let Ok(address) = <[u8; 4]>::try_from(bytes)
         {
-            networks.look(u32::from_be_bytes(address), chosen);
+            is_any |= networks.look(u32::from_be_bytes(address), chosen);
         }
         if let Some(networks) = &self.ipv6
             && let Ok(address) = <[u8; 16]>::try_from(bytes)
         {
-            networks.look(u128::from_be_bytes(address), chosen);
+            is_any |= networks.look(u128::from_be_bytes(address), chosen);
         }
+        is_any
+    }
+
+    /// The steps that want this text in whatever case.
+    fn folded_as(&self, bytes: &[u8]) -> Option<&Members> {
+        let order = |(text, _): &(Box<[u8]>, Members)| {
+            let bytes = bytes.iter().map(u8::to_ascii_lowercase);
+            text.iter().copied().cmp(bytes)
+        };
+        let place = self.folded.binary_search_by(order).ok()?;
+        self.folded.get(place).map(|(_, members)| members)
     }
 }
 
@@ -112,12 +127,14 @@ impl Parts {
         }
     }
 
-    fn look(&self, bytes: &[u8], chosen: &mut Set) {
+    fn look(&self, bytes: &[u8], chosen: &mut Set) -> bool {
+        let mut is_any = false;
         for found in self.automaton.find_overlapping_iter(bytes) {
             if let Some(members) = self.members.get(found.pattern().as_usize()) {
-                chosen.add(members);
+                is_any |= chosen.add(members);
             }
         }
+        is_any
     }
 }
 

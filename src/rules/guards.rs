@@ -69,7 +69,7 @@ pub struct Extraction {
 
 /// A short way to an attribute without quirks.
 #[derive(Debug, Clone, Copy)]
-enum Short {
+pub(super) enum Short {
     /// At a fixed place of the first header of a protocol.
     Field(Protocol, Field),
     /// Worked out without a header.
@@ -105,6 +105,12 @@ impl Extraction {
     /// The attribute of a slot.
     pub fn attribute(&self, slot: Slot) -> Option<AttributeId> {
         self.ids.get(usize::from(slot)).copied()
+    }
+
+    /// The short way to the attribute of a slot.
+    pub(super) fn short(&self, slot: Slot) -> Short {
+        let short = self.short.get(usize::from(slot));
+        short.copied().unwrap_or(Short::No)
     }
 
     /// Does no rule use any attribute?
@@ -251,12 +257,32 @@ impl<'b, 'm> Message<'b, 'm> {
         self.extract_here(slot)
     }
 
-    /// The value of an attribute that the index asks for, and so mostly the first time.
+    /// The value of an attribute that the index asks for, and so mostly the first time. Where it
+    /// leads to no step it is not worth keeping: see [`Message::keep`].
     #[inline]
-    pub(super) fn fresh_value(&mut self, slot: Slot) -> Option<Value<'b>> {
+    pub(super) fn fresh_value(&mut self, slot: Slot, short: Short) -> Option<Value<'b>> {
+        if let Short::Field(protocol, field) = short {
+            return field.read_from(self.header_of(protocol)?);
+        }
         let there = self.extract_here(slot);
         let value = self.values.get(usize::from(slot)).copied();
         value.filter(|_| there)
+    }
+
+    /// Keep a value that the index has asked for.
+    #[inline]
+    pub(super) fn keep(&mut self, slot: Slot, value: Value<'b>) {
+        self.known.set(slot);
+        self.note(slot, value);
+    }
+
+    /// The bytes from the first header of a protocol on.
+    #[inline]
+    fn header_of(&mut self, protocol: Protocol) -> Option<&'b [u8]> {
+        if self.header.0 != protocol {
+            self.header = (protocol, self.view.header_of(protocol)?);
+        }
+        Some(self.header.1)
     }
 
     #[inline]
@@ -264,13 +290,8 @@ impl<'b, 'm> Message<'b, 'm> {
         self.known.set(slot);
         let value = match self.extraction.short.get(usize::from(slot)) {
             Some(Short::Field(protocol, field)) => {
-                if self.header.0 != *protocol {
-                    let Some(header) = self.view.header_of(*protocol) else {
-                        return false;
-                    };
-                    self.header = (*protocol, header);
-                }
-                field.read_from(self.header.1)
+                let header = self.header_of(*protocol);
+                header.and_then(|header| field.read_from(header))
             }
             Some(Short::Frame(call)) => call(self.view, 0),
             _ => return self.work_out(slot),

@@ -7,7 +7,7 @@
 
 use super::access::{Access, Listed, Wanted};
 use super::by_bytes::ByBytes;
-use super::guards::Message;
+use super::guards::{Message, Short};
 use super::program::Slot;
 use crate::dissect::attribute::Value;
 use std::collections::BTreeMap;
@@ -76,9 +76,9 @@ impl Set {
         }
     }
 
-    /// Add all of these.
+    /// Add all of these; false when there is none.
     #[inline]
-    pub fn add(&mut self, members: &Members) {
+    pub fn add(&mut self, members: &Members) -> bool {
         for (place, bits) in &members.0 {
             let place = usize::try_from(*place).unwrap_or(usize::MAX);
             if let Some(word) = self.words.get_mut(place) {
@@ -88,6 +88,7 @@ impl Set {
                 *word |= 1 << (place % 64);
             }
         }
+        !members.0.is_empty()
     }
 
     /// Keep only members that are in these words too.
@@ -137,6 +138,7 @@ fn trailing_zeros(word: u64) -> usize {
 pub(super) struct Probe {
     /// The attribute.
     pub slot: Slot,
+    short: Short,
     present: Members,
     by_number: ByNumber,
     by_bytes: Option<Box<ByBytes>>,
@@ -155,7 +157,7 @@ enum ByNumber {
 
 impl Probe {
     /// For these predicates on one attribute, each with its step.
-    pub(super) fn new(slot: Slot, accesses: &[(&Access, usize)]) -> Self {
+    pub(super) fn new((slot, short): (Slot, Short), accesses: &[(&Access, usize)]) -> Self {
         let mut numbers = BTreeMap::<u64, Members>::new();
         let mut ranges = Vec::new();
         let mut bytes = Vec::new();
@@ -186,6 +188,7 @@ impl Probe {
         present.unite(&left);
         Self {
             slot,
+            short,
             present,
             by_number: ByNumber::new(numbers, &ranges),
             by_bytes: (!bytes.is_empty()).then(|| Box::new(by_bytes)),
@@ -196,7 +199,7 @@ impl Probe {
     /// Add the steps whose predicate a packet meets.
     #[inline]
     pub(super) fn look(&self, message: &mut Message<'_, '_>, chosen: &mut Set) {
-        let Some(value) = message.fresh_value(self.slot) else {
+        let Some(value) = message.fresh_value(self.slot, self.short) else {
             return;
         };
         chosen.add(&self.present);
@@ -205,14 +208,16 @@ impl Probe {
                 chosen.add(members);
             }
         }
-        match value {
+        let is_used = match value {
             Value::Number(number) => self.by_number.look(number, chosen),
-            Value::Bytes(bytes) => {
-                if let Some(by_bytes) = &self.by_bytes {
-                    by_bytes.look(bytes, chosen);
-                }
-            }
-            Value::Float(_) | Value::Path(_) => {}
+            Value::Bytes(bytes) => match &self.by_bytes {
+                Some(by_bytes) => by_bytes.look(bytes, chosen),
+                None => false,
+            },
+            Value::Float(_) | Value::Path(_) => false,
+        };
+        if is_used {
+            message.keep(self.slot, value);
         }
     }
 }
@@ -249,20 +254,19 @@ impl ByNumber {
         Self::Octet(places, lists)
     }
 
+    /// Add the steps that a number leads to; false when there is none.
     #[inline]
-    fn look(&self, number: u64, chosen: &mut Set) {
+    fn look(&self, number: u64, chosen: &mut Set) -> bool {
         match self {
             Self::Octet(places, lists) => {
                 let place = places.get(at(number.min(255))).copied();
-                if let Some(members) = place.and_then(|place| lists.get(usize::from(place))) {
-                    chosen.add(members);
-                }
+                let members = place.and_then(|place| lists.get(usize::from(place)));
+                members.is_some_and(|members| chosen.add(members))
             }
             Self::Any(numbers, ranges) => {
-                if let Some(members) = numbers.get(number) {
-                    chosen.add(members);
-                }
-                ranges.look(number, chosen);
+                let members = numbers.get(number);
+                let is_one = members.is_some_and(|members| chosen.add(members));
+                ranges.look(number, chosen) || is_one
             }
         }
     }
@@ -378,20 +382,22 @@ impl<T: Copy + Ord + Default> Ranges<T> {
         self.starts.len() + before.saturating_sub(1)
     }
 
-    /// Add the steps of the ranges that this number lies in.
+    /// Add the steps of the ranges that this number lies in; false when there is none.
     #[inline]
-    pub(super) fn look(&self, number: T, chosen: &mut Set) {
+    pub(super) fn look(&self, number: T, chosen: &mut Set) -> bool {
         if self.starts.is_empty() {
-            return;
+            return false;
         }
+        let mut is_any = false;
         let mut node = self.part(number);
         while let Some(members) = self.nodes.get(node).filter(|_| node > 0) {
-            chosen.add(members);
+            is_any |= chosen.add(members);
             if self.is_flat {
                 break;
             }
             node /= 2;
         }
+        is_any
     }
 }
 

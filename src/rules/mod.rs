@@ -30,6 +30,7 @@ mod graph;
 mod index;
 mod lint;
 mod matches;
+mod short_texts;
 pub mod steps;
 mod svg;
 mod tree;
@@ -79,7 +80,7 @@ impl RuleSet {
         (
             Self {
                 key_lists: program::number_key_lists(&mut programs),
-                steps: Steps::new(&programs),
+                steps: Steps::new(&programs, &extraction),
                 programs,
                 extraction,
                 mode,

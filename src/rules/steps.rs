@@ -6,7 +6,7 @@
 //! rules it concerns, whatever the number loaded.
 
 use super::access::{Access, Rank, Wanted};
-use super::guards::Message;
+use super::guards::{Extraction, Message};
 use super::index::{Members, Probe, Set};
 use super::machine::INIT;
 use super::program::{Event, Program, Slot};
@@ -95,8 +95,8 @@ struct Plan {
 pub struct Remembered(Vec<Plan>);
 
 impl Steps {
-    /// Of these rules.
-    pub fn new(programs: &[Program]) -> Self {
+    /// Of these rules, whose attributes are read in these ways.
+    pub fn new(programs: &[Program], extraction: &Extraction) -> Self {
         let mut steps = Self::default();
         let mut places = Places::default();
         let mut chooser = Chooser::default();
@@ -128,9 +128,15 @@ impl Steps {
         }
         places.probes = vec![0; steps.list.len()];
         let mut number = 0;
-        for (slot, (protocols, chosen)) in chooser.chosen {
+        // A packet looks for the header of a protocol once when its attributes stand together.
+        let mut chosen: Vec<_> = chooser.chosen.into_iter().collect();
+        chosen.sort_by_key(|(slot, (protocols, _))| (protocols.bits(), *slot));
+        for (slot, (protocols, chosen)) in chosen {
             let members: Vec<(&Access, usize)> = chosen.iter().map(|(a, s)| (a, *s)).collect();
-            steps.probes.push((protocols, Probe::new(slot, &members)));
+            steps.probes.push((
+                protocols,
+                Probe::new((slot, extraction.short(slot)), &members),
+            ));
             number += 1;
             for (_, step) in members {
                 if let Some(probe) = places.probes.get_mut(step) {
