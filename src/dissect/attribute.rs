@@ -475,7 +475,7 @@ impl Field {
                 let at = usize::from(offset);
                 let word = match header.get(at..at + 4).and_then(|b| b.first_chunk()) {
                     // One way for all sizes, but at the very end of a frame.
-                    Some(bytes) => u32::from_be_bytes(*bytes) >> (32 - 8 * u32::from(size)),
+                    Some(bytes) => u32::from_be_bytes(*bytes).wrapping_shr(unread(size)),
                     None => last_word(header.get(at..)?, size)?,
                 };
                 Some(Value::Number(u64::from(word >> shift & mask)))
@@ -486,6 +486,12 @@ impl Field {
             }
         }
     }
+}
+
+/// Bits behind a number of `size` bytes, 1 to 4, in a word of four.
+#[inline]
+const fn unread(size: u8) -> u32 {
+    8_u32.wrapping_mul(4_u32.wrapping_sub(size as u32))
 }
 
 /// A number of `size` bytes that so few others follow that four cannot be read.
