@@ -28,6 +28,7 @@ mod graph;
 mod index;
 mod lint;
 mod matches;
+mod repeat;
 pub mod steps;
 mod svg;
 mod tree;
