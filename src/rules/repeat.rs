@@ -194,7 +194,7 @@ fn renumbered(node: &Node, map: &BTreeMap<u8, u8>) -> Node {
 }
 
 /// `next` after what came before, with the delay up to the event that `next` begins with. Where it
-/// may begin with either of two, the delay goes to its end.
+/// may begin with either of two (AND, OR, BEFORE, a negative delay), the delay goes to its end.
 fn follow(before: Option<Node>, window: Window, next: Node) -> Node {
     let Some(before) = before else {
         return next;
@@ -202,7 +202,8 @@ fn follow(before: Option<Node>, window: Window, next: Node) -> Node {
     match next {
         Node::Operator(next)
             if matches!(next.operator, Operator::Then | Operator::Not)
-                && !next.window.immediate =>
+                && !next.window.immediate
+                && next.window.min_us >= 0 =>
         {
             let OperatorNode {
                 operator,

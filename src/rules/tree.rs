@@ -525,6 +525,7 @@ impl Reader<'_> {
             }
         };
         let window = self.window(element);
+        let window = window.filter(|window| self.looks_forward(element, operator, *window));
         if children.len() < 2 && element.is_whole {
             let name = operator.name();
             let found = children.len();
@@ -550,6 +551,28 @@ impl Reader<'_> {
         let window = operator.window;
         let node = Node::Operator(Box::new(operator));
         self.repeated(element, node, Some(window), copies)
+    }
+
+    /// May this operator have this delay? Of all, THEN alone knows an earlier trigger.
+    fn looks_forward(&mut self, element: &Element<'_>, operator: Operator, window: Window) -> bool {
+        let is_negative = window.min_us < 0 || window.max_us < 0;
+        if self.mode == Mode::Compat || operator == Operator::Then || !is_negative {
+            return true;
+        }
+        let name = match window.min_us < 0 {
+            true => "delay_min",
+            false => "delay_max",
+        };
+        let place = attribute(element, name).map_or_else(|| element.span.clone(), place);
+        let message = format!("{} has no negative delay; THEN alone has", operator.name());
+        let help = match operator {
+            Operator::Before => "BEFORE looks back by itself: write the delay without a sign",
+            Operator::And => "AND takes both orders by itself: write the delay without a sign",
+            _ => "",
+        };
+        let problem = Problem::error(place, message).expected("expected 0 or more");
+        self.problems.push(problem.help(help));
+        false
     }
 
     /// A part as often as its element asks for. Its delay is read where it is not known yet.
