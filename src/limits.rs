@@ -54,8 +54,14 @@ pub const RULE_FILES_MAX: usize = 100_000;
 /// for each line.
 pub const DIAGNOSTICS_MAX: usize = 1_000;
 
-/// Size of one list file in bytes: room for two million addresses.
-pub const LIST_FILE_MAX: u64 = 32 << 20;
+/// Size of one list file in bytes: room for ten million networks of IPv6 as they are written.
+pub const LIST_FILE_MAX: u64 = 512 << 20;
+
+/// Entries of one list file. An IPv4 address takes 8 bytes, one of IPv6 32, a text 8 and its own.
+pub const LIST_ENTRIES_MAX: usize = 20_000_000;
+
+/// Memory of all lists of one set of rules in bytes.
+pub const LISTS_BYTES_MAX: usize = 2 << 30;
 
 /// Lists loaded at the same time. Each is a name in some rule.
 pub const LISTS_MAX: usize = 1_024;

@@ -243,3 +243,66 @@ fn the_published_engine_has_no_such_literals() {
         assert!(read(Mode::Compat).has_errors(), "{condition}");
     }
 }
+
+/// A part that comes as often as it must, in its time, and not when it comes once less.
+#[test]
+fn parts_come_as_often_as_asked() {
+    let rule = |times: u8, delay: &str| {
+        format!(
+            r#"<property property_id="{times}" type_property="ATTACK" value="THEN"
+                delay_units="ms" delay_min="0+" delay_max="50">
+              <event event_id="1" boolean_expression="(#strstr(udp.p_payload, 'start') == 1)"/>
+              <operator value="THEN" delay_units="ms" delay_min="0+" delay_max="{delay}"
+                repeat_times="{times}">
+                <event event_id="2" boolean_expression="((ip.src == ip.src.1) &amp;&amp; (udp.len == 9))"/>
+                <event event_id="3" boolean_expression="((ip.src == ip.src.2) &amp;&amp; (udp.len == 10))"/>
+              </operator>
+            </property>"#
+        )
+    };
+    let source = "10.0.0.1";
+    let mut packets = vec![ipv4(source, b"start")];
+    for _ in 0..3 {
+        packets.extend([
+            ipv4(source, b"a"),
+            ipv4("10.0.0.2", b"b"),
+            ipv4(source, b"bb"),
+        ]);
+    }
+    let rules: String = (1..=5).map(|times| rule(times, "2")).collect();
+    let found = run(&rules, Path::new("."), &packets);
+    assert_eq!(found.alerts, [1, 1, 1, 0, 0]);
+    let slow: String = (1..=3).map(|times| rule(times, "1")).collect();
+    let found = run(&slow, Path::new("."), &packets);
+    assert_eq!(found.alerts, [0, 0, 0]);
+}
+
+/// An event by itself, and what `rules show` makes of it.
+#[test]
+fn repetitions_are_shown() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("rule.xml");
+    let property = r#"<property property_id="7" type_property="ATTACK" repeat_times="3"
+        delay_units="ms" delay_min="0+" delay_max="1" description="three in a row">
+      <event description="small" boolean_expression="(udp.len == 9)"/></property>"#;
+    std::fs::write(&file, format!("<beginning>{property}</beginning>")).unwrap();
+    let shown = std::process::Command::new(env!("CARGO_BIN_EXE_wirelynx"))
+        .args(["rules", "show", "7", "--rules"])
+        .arg(&file)
+        .output()
+        .unwrap();
+    let shown = String::from_utf8(shown.stdout).unwrap();
+    let tree = "
+tree
+  THEN  after 0+ to 1 ms
+  |- THEN  after 0+ to 1 ms
+  |  |- event 2  small  (event 1, repeated)
+  |  `- event 3  small  (event 1, repeated)
+  `- event 1  small
+";
+    assert!(shown.contains(tree), "{shown}");
+    assert!(
+        shown.contains("\n  2  (udp.len == 9)  (event 1, repeated)\n"),
+        "{shown}"
+    );
+}

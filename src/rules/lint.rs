@@ -358,6 +358,7 @@ fn least(node: &Node) -> i64 {
 }
 
 /// What there is to say of an event for the place it has in its rule.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum Order {
     /// An attempt waits for it, and no equality ties it to the events before it.
     Untied,

@@ -2,7 +2,7 @@
 
 use super::delay;
 use super::load::{self, Loaded};
-use super::property::{Node, OperatorNode, Property, Window};
+use super::property::{Event, Node, OperatorNode, Property, Window};
 use super::{RuleSet, explain, findings as report};
 use crate::diagnostic::{Diagnostic, Severity};
 use crate::dissect::attribute::AttributeId;
@@ -200,7 +200,8 @@ pub fn describe(property: &Property) -> String {
     draw(&mut out, property, &property.root, "  ", "  ");
     out.push_str("\nevents\n");
     for (event, number) in property.events.iter().zip(1..) {
-        let _ = writeln!(out, "  {number}  {}", one_line(&event.text));
+        let again = repetition(Some(event));
+        let _ = writeln!(out, "  {number}  {}{again}", one_line(&event.text));
     }
     out.push_str("\nattributes\n");
     for ((protocol, attribute), id) in attributes(property) {
@@ -244,6 +245,12 @@ pub fn one_line(text: &str) -> String {
     words.join(" ").chars().map(show).collect()
 }
 
+/// That an event is an earlier repetition of another one.
+fn repetition(event: Option<&Event>) -> String {
+    let repeats = event.and_then(|event| event.repeats);
+    repeats.map_or_else(String::new, |of| format!("  (event {of}, repeated)"))
+}
+
 /// Draw a node; `first` stands before its line and `rest` before the lines below it.
 fn draw(out: &mut String, property: &Property, node: &Node, first: &str, rest: &str) {
     match node {
@@ -251,7 +258,8 @@ fn draw(out: &mut String, property: &Property, node: &Node, first: &str, rest: &
             let index = usize::from(*number).checked_sub(1);
             let event = index.and_then(|index| property.events.get(index));
             let description = event.map_or("", |event| event.description.as_str());
-            let line = format!("{first}event {number}  {}", one_line(description));
+            let again = repetition(event);
+            let line = format!("{first}event {number}  {}{again}", one_line(description));
             let _ = writeln!(out, "{}", line.trim_end());
         }
         Node::Operator(operator) => {

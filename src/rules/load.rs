@@ -6,11 +6,12 @@ use super::tree::Reader;
 use super::xml;
 use crate::diagnostic::{Diagnostic, Severity, Source};
 use crate::expr::Mode;
-use crate::expr::functions::lists::Lists;
+use crate::expr::functions::lists::{Files, Lists};
 use crate::limits::{DIAGNOSTICS_MAX, RULE_FILE_MAX, RULE_FILES_MAX};
 use std::collections::HashMap;
 use std::io::Read as _;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 /// What one rule file gave.
 #[derive(Debug, Default)]
@@ -61,12 +62,13 @@ impl Loaded {
 /// Where lists are looked for when they are not beside a rule file.
 pub const LISTS_FOLDER: &str = "rules/lists";
 
-/// Reads rule files, and the lists they name once for each folder.
+/// Reads rule files, and each list that they name once.
 #[derive(Debug)]
 pub struct Loader {
     mode: Mode,
     folders: Vec<PathBuf>,
     lists: HashMap<PathBuf, Lists>,
+    files: Arc<Files>,
 }
 
 impl Loader {
@@ -76,6 +78,7 @@ impl Loader {
             mode,
             folders: folders.to_vec(),
             lists: HashMap::new(),
+            files: Arc::default(),
         }
     }
 
@@ -98,7 +101,7 @@ impl Loader {
                     let new = others.iter().filter(|other| !found.contains(other));
                     let new: Vec<PathBuf> = new.cloned().collect();
                     found.extend(new);
-                    Lists::new(found)
+                    Lists::sharing(found, Arc::clone(&self.files))
                 });
                 read_bytes(&name, &bytes, self.mode, lists)
             }

@@ -30,6 +30,7 @@ mod graph;
 mod index;
 mod lint;
 mod matches;
+mod repeat;
 mod short_texts;
 pub mod steps;
 mod svg;

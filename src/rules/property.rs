@@ -55,6 +55,8 @@ pub struct Event {
     pub text: String,
     /// The condition.
     pub expression: Expr,
+    /// The event of the rule file of which this is an earlier repetition, if it is one.
+    pub repeats: Option<u8>,
 }
 
 /// A node of the operator tree.

@@ -4,13 +4,14 @@ use super::delay::{self, Bound};
 use super::embedded;
 use super::lint;
 use super::property::{Event, Kind, Node, Operator, OperatorNode, Property, Window};
+use super::repeat::{self, Copies, place};
 use super::xml::{Attribute, Element};
 use crate::diagnostic::{Problem, Severity, Source};
 use crate::expr::functions::lists::Lists;
 use crate::expr::names::{did_you_mean, nearest};
 use crate::expr::{self, Context, Expr, Mode};
 use crate::limits::{DIAGNOSTICS_MAX, EVENTS_MAX, PROPERTIES_MAX};
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::ops::Range;
 
 /// What every property of a file is read with.
@@ -39,6 +40,7 @@ const PROPERTY_ATTRIBUTES: &[&str] = &[
     "if_satisfied",
     "if_not_satisfied",
     "keep_state",
+    "repeat_times",
 ];
 
 const OPERATOR_ATTRIBUTES: &[&str] = &[
@@ -124,14 +126,24 @@ impl Reader<'_> {
         let mut found = Vec::new();
         self.find_events(element, &mut found);
         let numbered = self.number_events(element, &found);
-        let is_lone = self.joint(element) == Some(Joint::Compute);
+        if let Some(problem) = repeat::too_many(element, self.mode) {
+            self.problems.push(problem);
+            return;
+        }
+        let is_once = repeat::times(element, self.mode) == 1;
+        let is_lone = is_once && self.joint(element) == Some(Joint::Compute);
         let count = u8::try_from(numbered.len()).unwrap_or(u8::MAX);
         let count = count.saturating_add(u8::from(is_lone));
         let mut events: Vec<Event> = numbered.iter().map(|n| self.event(n, count)).collect();
+        let mut copies = Copies::new(count);
         let root = match is_lone {
             true => self.lone(element, &mut events),
-            false => self.node(element, &numbered),
+            false => self.node(element, &numbered, &mut copies),
         };
+        copies.add_to(&mut events, |number, text| {
+            let context = Context::event(number, copies.count(), Some(self.lists));
+            expr::read(text, self.mode, context, &mut Vec::new())
+        });
         let (Some(id), Some(root)) = (id, root) else {
             return;
         };
@@ -153,14 +165,19 @@ impl Reader<'_> {
 
     /// Events whose place in the rule does not go with their conditions.
     fn order(&mut self, property: &Property, events: &[Numbered<'_, '_>]) {
+        let mut told = BTreeSet::new();
         for (number, found) in lint::order(property, self.mode) {
+            let written = property.events.get(usize::from(number).saturating_sub(1));
+            // What holds for a repetition is told once, of the event that is repeated.
+            let repeats = written.and_then(|event| event.repeats);
+            let number = repeats.unwrap_or(number);
             let event = events.iter().find(|event| event.number == number);
             let condition = event.and_then(|e| attribute(e.element, "boolean_expression"));
-            let Some(condition) = condition else {
+            let Some(condition) = condition.filter(|_| told.insert((number, found))) else {
                 continue;
             };
-            let written = property.events.get(usize::from(number).saturating_sub(1));
             let refers = |other| {
+                let written = written.filter(|event| event.repeats.is_none());
                 let span = written.and_then(|event| lint::reference(&event.expression, other));
                 span.map_or_else(|| place(condition), |span| condition.value.place(&span))
             };
@@ -242,15 +259,17 @@ impl Reader<'_> {
 
     /// Attributes of the language that do nothing here.
     fn unused(&mut self, element: &Element<'_>) {
+        self.problems.extend(repeat::check(element, self.mode));
         for (name, message) in [
             ("if_satisfied", "reactions are listed, and not run"),
             (
                 "if_not_satisfied",
                 "reactions are not run; MMT never runs this one",
             ),
-            ("repeat_times", "repetitions are not counted"),
+            ("repeat_times", "MMT counts no repetitions"),
         ] {
-            if let Some(found) = attribute(element, name) {
+            let is_used = name == "repeat_times" && self.mode == Mode::Standard;
+            if let Some(found) = attribute(element, name).filter(|_| !is_used) {
                 let problem = Problem::warning(found.name_span.clone(), message);
                 self.problems.push(problem);
             }
@@ -447,6 +466,7 @@ impl Reader<'_> {
                 description,
                 text: String::new(),
                 expression: truth(),
+                repeats: None,
             };
         };
         let text = found.value.text.clone();
@@ -464,10 +484,16 @@ impl Reader<'_> {
             description,
             text,
             expression: expression.unwrap_or_else(truth),
+            repeats: None,
         }
     }
 
-    fn node(&mut self, element: &Element<'_>, events: &[Numbered<'_, '_>]) -> Option<Node> {
+    fn node(
+        &mut self,
+        element: &Element<'_>,
+        events: &[Numbered<'_, '_>],
+        copies: &mut Copies,
+    ) -> Option<Node> {
         if element.name == "event" {
             let same = |n: &&Numbered<'_, '_>| std::ptr::eq(n.element, element);
             return events.iter().find(same).map(|n| Node::Event(n.number));
@@ -486,7 +512,7 @@ impl Reader<'_> {
         }
         let mut nodes: Vec<Option<Node>> = Vec::new();
         for child in &children {
-            nodes.push(self.node(child, events));
+            nodes.push(self.node(child, events, copies));
         }
         let operator = match joint? {
             Joint::Temporal(operator) => operator,
@@ -494,10 +520,12 @@ impl Reader<'_> {
                 if children.len() != 1 {
                     self.compute_parts(element, children.len());
                 }
-                return nodes.pop().flatten().filter(|_| children.len() == 1);
+                let part = nodes.pop().flatten().filter(|_| children.len() == 1)?;
+                return self.repeated(element, part, None, copies);
             }
         };
         let window = self.window(element);
+        let window = window.filter(|window| self.looks_forward(element, operator, *window));
         if children.len() < 2 && element.is_whole {
             let name = operator.name();
             let found = children.len();
@@ -520,7 +548,58 @@ impl Reader<'_> {
             self.problems
                 .push(Problem::warning(place, message).help(help));
         }
-        Some(Node::Operator(Box::new(operator)))
+        let window = operator.window;
+        let node = Node::Operator(Box::new(operator));
+        self.repeated(element, node, Some(window), copies)
+    }
+
+    /// May this operator have this delay? Of all, THEN alone knows an earlier trigger.
+    fn looks_forward(&mut self, element: &Element<'_>, operator: Operator, window: Window) -> bool {
+        let is_negative = window.min_us < 0 || window.max_us < 0;
+        if self.mode == Mode::Compat || operator == Operator::Then || !is_negative {
+            return true;
+        }
+        let name = match window.min_us < 0 {
+            true => "delay_min",
+            false => "delay_max",
+        };
+        let place = attribute(element, name).map_or_else(|| element.span.clone(), place);
+        let message = format!("{} has no negative delay; THEN alone has", operator.name());
+        let help = match operator {
+            Operator::Before => "BEFORE looks back by itself: write the delay without a sign",
+            Operator::And => "AND takes both orders by itself: write the delay without a sign",
+            _ => "",
+        };
+        let problem = Problem::error(place, message).expected("expected 0 or more");
+        self.problems.push(problem.help(help));
+        false
+    }
+
+    /// A part as often as its element asks for. Its delay is read where it is not known yet.
+    fn repeated(
+        &mut self,
+        element: &Element<'_>,
+        part: Node,
+        window: Option<Window>,
+        copies: &mut Copies,
+    ) -> Option<Node> {
+        let times = repeat::times(element, self.mode);
+        if times == 1 {
+            return Some(part);
+        }
+        let window = match window {
+            Some(window) => window,
+            None => self.window(element)?,
+        };
+        let Some(window) = repeat::window(window) else {
+            let place = repeat::place_of(element, self.mode);
+            let message = "nothing says how long after each other these come";
+            let problem = Problem::error(place, message);
+            let expected = "expected a `delay_max` above 0 beside `repeat_times`";
+            self.problems.push(problem.expected(expected));
+            return None;
+        };
+        Some(copies.repeat(part, times, window))
     }
 
     /// A property that is one event: `event THEN true` on the same packet.
@@ -544,6 +623,7 @@ impl Reader<'_> {
             description: String::new(),
             text: "true".to_owned(),
             expression: truth(),
+            repeats: None,
         });
         Some(Node::Operator(Box::new(OperatorNode {
             operator: Operator::Then,
@@ -628,13 +708,4 @@ fn attribute<'e, 't>(element: &'e Element<'t>, name: &str) -> Option<&'e Attribu
 
 fn text_of(element: &Element<'_>, name: &str) -> String {
     attribute(element, name).map_or_else(String::new, |a| a.value.text.clone())
-}
-
-/// Where a value stands; its quotes when it is empty.
-fn place(attribute: &Attribute<'_>) -> Range<usize> {
-    let span = &attribute.value.span;
-    match span.is_empty() {
-        true => span.start.saturating_sub(1)..span.end.saturating_add(1),
-        false => span.clone(),
-    }
 }

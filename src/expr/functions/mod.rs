@@ -8,6 +8,7 @@ pub mod lists;
 
 mod addresses;
 mod dtls;
+mod list;
 mod log4shell;
 mod numbers;
 pub mod pattern;
