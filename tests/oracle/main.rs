@@ -19,6 +19,7 @@ mod expression;
 mod generate;
 mod known;
 mod random;
+mod reload;
 mod rule;
 mod semantics;
 mod traffic;

@@ -82,6 +82,14 @@ impl List {
         &self.name
     }
 
+    /// Has it the same entries as another one, wherever both were read from?
+    pub fn has_entries_of(&self, other: &Self) -> bool {
+        self.ipv4 == other.ipv4
+            && self.ipv6 == other.ipv6
+            && self.texts == other.texts
+            && self.numbers == other.numbers
+    }
+
     /// Number of entries.
     pub fn len(&self) -> usize {
         self.entries
