@@ -22,6 +22,8 @@ pub struct Config {
     pub output: Output,
     /// Where numbers go.
     pub metrics: Metrics,
+    /// How a run is told what to do.
+    pub control: Control,
     /// Flow table.
     pub flows: flow::Settings,
     /// Other bounds.
@@ -129,6 +131,14 @@ impl Default for Metrics {
             address: SocketAddr::from(([127, 0, 0, 1], 9_477)),
         }
     }
+}
+
+/// `[control]`
+#[derive(Debug, Default, Clone, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Control {
+    /// Unix socket that takes commands; empty for none.
+    pub socket: String,
 }
 
 /// `[limits]`

@@ -85,7 +85,7 @@ fn every_metric_is_documented() {
         write!(table, "| `{name}` | {kind} | {help}").unwrap();
         for (label, values) in labels {
             match label.as_str() {
-                "reason" | "event" => {
+                "reason" | "event" | "result" => {
                     write!(table, ". `{label}`: {}", values.join(", ")).unwrap();
                 }
                 _ => write!(table, ". By `{label}`").unwrap(),

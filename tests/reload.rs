@@ -2,6 +2,7 @@
 //! what they say without.
 #![allow(
     clippy::unwrap_used,
+    clippy::print_stdout,
     reason = "a test may stop at the first surprise, in its helpers too"
 )]
 

@@ -5,9 +5,12 @@ pub mod load;
 pub mod progress;
 pub mod protocols;
 pub mod read;
+pub mod reload;
+pub mod reloader;
 pub mod rules;
 pub mod rules_test;
 pub mod run;
+pub mod socket;
 
 use std::io::IsTerminal as _;
 use std::process::ExitCode;

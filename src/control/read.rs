@@ -1,6 +1,6 @@
 //! `wirelynx read`: capture files through the data path.
 
-use super::load::{self, Loaded};
+use super::load;
 use super::progress::Progress;
 use super::{Failure, create};
 use crate::capture::{Burst, Capture, Progress as Received, file};
@@ -94,8 +94,8 @@ pub fn execute(options: &Options) -> Result<(), Failure> {
         flows: options.flows.as_deref().map(create).transpose()?,
         rules: Arc::clone(&loaded.rules),
     };
-    let (writer, queue) = Writer::start(sinks, WhenFull::Wait)?;
-    let read = read_all(&options.trace, &mut worker, &queue);
+    let (writer, mut queue) = Writer::start(sinks, WhenFull::Wait)?;
+    let read = read_all(&options.trace, &mut worker, &mut queue);
     worker.finish(&mut |event| queue.send(event));
     let dropped = queue.dropped();
     drop(queue);
@@ -104,18 +104,18 @@ pub fn execute(options: &Options) -> Result<(), Failure> {
     let snapshot = Snapshot {
         workers: vec![worker.counters()],
         sources,
-        ports: Vec::new(),
         rules: loaded.ids(),
         files_skipped: loaded.files_skipped,
         events_dropped: dropped,
+        ..Snapshot::default()
     };
-    conclude(&snapshot, &loaded, options.stats)
+    conclude(&snapshot, options.stats)
 }
 
 fn read_all(
     traces: &[String],
     worker: &mut Worker,
-    queue: &Queue,
+    queue: &mut Queue,
 ) -> Result<Vec<crate::capture::Counters>, Failure> {
     let mut counters = Vec::new();
     for trace in traces {
@@ -160,15 +160,15 @@ pub fn parse_filter(text: &str) -> Result<Arc<Filter>, Failure> {
 
 /// Say how it went: skipped rule files always, the rest when asked; an account that does not
 /// balance is a failure of the program.
-pub fn conclude(snapshot: &Snapshot, loaded: &Loaded, stats: bool) -> Result<(), Failure> {
+pub fn conclude(snapshot: &Snapshot, stats: bool) -> Result<(), Failure> {
     let account = snapshot.account();
     if stats {
         eprint!("{}", crate::metrics::statistics(snapshot));
     }
-    if loaded.files_skipped > 0 {
+    if snapshot.files_skipped > 0 {
         eprintln!(
             "rule files skipped because of an error: {}",
-            loaded.files_skipped
+            snapshot.files_skipped
         );
     }
     if account.balances() {

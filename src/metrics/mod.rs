@@ -134,6 +134,21 @@ pub struct Port {
     pub errors: u64,
 }
 
+/// Reloads of the rules.
+#[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
+pub struct Reloads {
+    /// Of the rules that run: 1 for those of the start, and 1 more for each reload.
+    pub generation: u64,
+    /// When they were loaded, in seconds since the epoch.
+    pub timestamp_seconds: u64,
+    /// Reloads that brought new rules.
+    pub successes: u64,
+    /// Reloads that were refused.
+    pub failures: u64,
+    /// Instances of changed and removed rules.
+    pub instances_dropped: u64,
+}
+
 /// Everything there is to show at one moment.
 #[derive(Debug, Default, Clone)]
 pub struct Snapshot {
@@ -145,6 +160,8 @@ pub struct Snapshot {
     pub ports: Vec<Port>,
     /// Ids of the rules that run, in load order.
     pub rules: Vec<String>,
+    /// How often they were changed.
+    pub reloads: Reloads,
     /// Rule files skipped because of an error.
     pub files_skipped: u64,
     /// Events lost before the writer.

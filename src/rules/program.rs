@@ -489,18 +489,20 @@ fn compile_event(
             .accesses
             .extend(presence.map(|access| (protocol_of(&access, attributes), access)));
     }
-    // One order for all events, so that more of them share the hash of a packet's values; by
-    // attribute and not by slot, as instances outlive the rule set that gave the slots.
+    sort_keys(&mut event.keys, attributes);
+    Ok(event)
+}
+
+/// One order for all events, so that more of them share the hash of a packet's values; by attribute
+/// and not by slot, as instances outlive the rule set that gave the slots.
+fn sort_keys(keys: &mut [Key], attributes: &Attributes) {
     let attribute = |slot: Slot| {
         attributes
             .ids
             .get(usize::from(slot))
             .map(|id| id.sort_key())
     };
-    event
-        .keys
-        .sort_by_key(|key| (attribute(key.slot), key.earlier.place.event));
-    Ok(event)
+    keys.sort_by_key(|key| (attribute(key.slot), key.earlier.place.event));
 }
 
 /// Sort the conditions of an event, as far as `&&` separates them, into guard, keys and residual.
