@@ -319,6 +319,7 @@ fn a_port_gives_what_a_file_gives() {
             &format!("rules.lists={:?}", rules::lists()),
             "output.alerts=live.a",
             "output.flows=live.f",
+            "alerts.limit=0",
         ]);
         let from_port = Running::start(run, &folder).wait().status(0);
 
@@ -621,6 +622,44 @@ fn rules_are_reloaded_under_traffic() {
     let numbers = of_rule_1(&file.err);
     assert_eq!(numbers.len(), 2, "{}", file.err);
     assert_eq!(of_rule_1(&live.err), numbers);
+}
+
+/// A period that has ended is told although no packet comes any more.
+#[test]
+fn suppressed_alerts_are_told_in_silence() {
+    let _turn = turn();
+    let folder = tempfile::tempdir().unwrap();
+    let Some(veth) = Veth::new("suppressed alerts") else {
+        return;
+    };
+    let trace = folder.path().join("trace.pcap");
+    normalize(&generate("scans", folder.path()), &trace);
+    let rules = Path::new(env!("CARGO_MANIFEST_DIR")).join("rules/scans");
+    let rules = format!("rules.paths=[{:?}]", rules.display().to_string());
+    let settings = [rules.as_str(), "alerts.limit=1", "alerts.period_seconds=2"];
+    let mut running = on_interface(&veth, &folder, &settings);
+    let address = running.says("metrics on http://");
+    veth.replay(&trace, 5_000);
+    let start = Instant::now();
+    let lines = loop {
+        let text = std::fs::read_to_string(folder.path().join("live.a")).unwrap();
+        if text.contains("\"suppressed\":") {
+            break text;
+        }
+        assert!(start.elapsed() < PATIENCE, "{text}");
+        std::thread::sleep(Duration::from_millis(100));
+    };
+    let shown = samples(&scrape(&veth, &address));
+    assert!(shown["wirelynx_alert_summaries_total"] > 0.0);
+    let suppressed = |name: &&String| name.starts_with("wirelynx_alerts_suppressed_total");
+    let suppressed: f64 = shown
+        .keys()
+        .filter(suppressed)
+        .map(|name| shown[name])
+        .sum();
+    assert!(suppressed > 0.0, "{lines}");
+    running.signal("TERM");
+    running.wait().status(0).says("alerts suppressed by rule: ");
 }
 
 #[test]

@@ -7,6 +7,7 @@ use crate::capture::{Burst, Capture, Progress as Received, file};
 use crate::expr::Mode;
 use crate::metrics::Snapshot;
 use crate::output::alert::Format;
+use crate::output::limit::{Limit, Limiter};
 use crate::output::writer::{Queue, Sinks, WhenFull, Writer};
 use crate::rules::guards::Filter;
 use crate::worker::{Scope, Settings, Worker};
@@ -36,6 +37,10 @@ pub struct Options {
     /// json or mmt-csv
     #[arg(long, value_name = "FORMAT", default_value = "json")]
     alert_format: Format,
+    /// Alerts of one rule and key (mostly addresses) in a period of packet time, such as 10/60s;
+    /// others become a summary [default: all]
+    #[arg(long, value_name = "N/PERIOD")]
+    alert_limit: Option<Limit>,
     /// Where flow records go; - for standard output
     #[arg(long, value_name = "FILE")]
     flows: Option<String>,
@@ -88,9 +93,14 @@ pub fn execute(options: &Options) -> Result<(), Failure> {
         ..Settings::default()
     };
     let mut worker = Worker::new(Arc::clone(&loaded.rules), &settings, Scope::Rules);
+    let limiter = options
+        .alert_limit
+        .map(|limit| super::limiter(limit, &settings));
+    let suppression = limiter.as_ref().map(Limiter::counters);
     let sinks = Sinks {
         alerts: Some(create(&options.alerts)?),
         format: options.alert_format,
+        limiter,
         flows: options.flows.as_deref().map(create).transpose()?,
         rules: Arc::clone(&loaded.rules),
     };
@@ -107,6 +117,7 @@ pub fn execute(options: &Options) -> Result<(), Failure> {
         rules: loaded.ids(),
         files_skipped: loaded.files_skipped,
         events_dropped: dropped,
+        suppression: super::suppression(suppression.as_deref()),
         ..Snapshot::default()
     };
     conclude(&snapshot, options.stats)

@@ -300,6 +300,7 @@ mod tests {
         let sinks = Sinks {
             alerts: None,
             format: Format::Json,
+            limiter: None,
             flows: None,
             rules: Arc::clone(&rules),
         };

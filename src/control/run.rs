@@ -53,10 +53,11 @@ mod live {
     use crate::control::read::conclude;
     use crate::control::reloader::{Control, Inbox, Reloader, Shown};
     use crate::control::socket::Listener;
-    use crate::control::{create, load};
+    use crate::control::{create, limiter, load, suppression};
     use crate::expr::Mode;
     use crate::metrics::http::Server;
     use crate::metrics::{Port, Snapshot, prometheus};
+    use crate::output::limit::{self, Limiter};
     use crate::output::writer::{Queue, Sinks, WhenFull, Writer};
     use crate::rules::joins::Limits;
     use crate::worker::{Scope, Settings, Worker};
@@ -90,7 +91,9 @@ mod live {
         tracing::info!(rules = loaded.rules.programs.len(), "rules loaded");
         let settings = worker_settings(config, mode);
         let mut worker = Worker::new(Arc::clone(&loaded.rules), &settings, Scope::Rules);
-        let (writer, mut queue) = Writer::start(sinks(config, &loaded.rules)?, WhenFull::Drop)?;
+        let sinks = sinks(config, &loaded.rules, &settings)?;
+        let suppression = sinks.limiter.as_ref().map(Limiter::counters);
+        let (writer, mut queue) = Writer::start(sinks, WhenFull::Drop)?;
 
         let started = dpdk::start(&capture_settings(config))?;
         let (captures, monitor) = started.captures(1);
@@ -102,8 +105,12 @@ mod live {
             files_skipped: loaded.files_skipped,
             ..Snapshot::default()
         }));
-        let monitor = Arc::new(monitor);
-        let server = serve(config, &shown, &monitor)?;
+        let overview = Arc::new(Overview {
+            shown: Arc::clone(&shown),
+            monitor,
+            suppression,
+        });
+        let server = serve(config, &overview)?;
 
         let rules = Arc::clone(&loaded.rules);
         let (reloader, inbox) = Reloader::new(source, settings, rules, Arc::clone(&shown));
@@ -127,13 +134,7 @@ mod live {
         }
         drop(queue);
         writer.finish()?;
-        let mut snapshot = shown
-            .shown
-            .lock()
-            .map(|shown| shown.clone())
-            .unwrap_or_default();
-        snapshot.ports = ports(&monitor);
-        conclude(&snapshot, true)?;
+        conclude(&overview.snapshot().map_err(Failure::Running)?, true)?;
         result
     }
 
@@ -161,18 +162,34 @@ mod live {
                     shown.ids = Some(ids);
                 }
                 shown.publish(capture, worker, queue, false);
-            }
-            match received {
-                Progress::Frames => {}
-                Progress::Idle => {
-                    if rounds == 0
-                        && let Some(now) = capture.time()
-                    {
-                        worker.idle(now, &mut |event| queue.send(event));
-                    }
+                if received == Progress::Idle
+                    && let Some(now) = capture.time()
+                {
+                    worker.idle(now, &mut |event| queue.send(event));
                 }
-                Progress::End => return Ok(()),
+                queue.tell_time(worker.now());
             }
+            if received == Progress::End {
+                return Ok(());
+            }
+        }
+    }
+
+    /// All that is counted, wherever that is.
+    struct Overview {
+        shown: Shown,
+        monitor: Monitor,
+        suppression: Option<Arc<Mutex<limit::Counters>>>,
+    }
+
+    impl Overview {
+        fn snapshot(&self) -> Result<Snapshot, String> {
+            let shown = self.shown.lock().map_err(|error| error.to_string())?;
+            Ok(Snapshot {
+                ports: ports(&self.monitor),
+                suppression: suppression(self.suppression.as_deref()),
+                ..shown.clone()
+            })
         }
     }
 
@@ -219,20 +236,14 @@ mod live {
         Listener::bind(Path::new(path)).map(Some).map_err(failed)
     }
 
-    fn serve(
-        config: &Config,
-        shown: &Shown,
-        monitor: &Arc<Monitor>,
-    ) -> Result<Option<Server>, Failure> {
+    fn serve(config: &Config, overview: &Arc<Overview>) -> Result<Option<Server>, Failure> {
         if !config.metrics.enabled {
             return Ok(None);
         }
         let address = config.metrics.address;
-        let (shown, monitor) = (Arc::clone(shown), Arc::clone(monitor));
+        let overview = Arc::clone(overview);
         let server = Server::start(address, move || {
-            let mut snapshot = shown.lock().map_err(|error| error.to_string())?.clone();
-            snapshot.ports = ports(&monitor);
-            prometheus::render(&snapshot).map_err(|error| error.to_string())
+            prometheus::render(&overview.snapshot()?).map_err(|error| error.to_string())
         })
         .map_err(|error| Failure::Usage(format!("metrics.address: {address}: {error}")))?;
         tracing::info!("metrics on http://{}/metrics", server.address());
@@ -261,7 +272,11 @@ mod live {
         Ok(stop)
     }
 
-    fn sinks(config: &Config, rules: &Arc<crate::rules::RuleSet>) -> Result<Sinks, Failure> {
+    fn sinks(
+        config: &Config,
+        rules: &Arc<crate::rules::RuleSet>,
+        settings: &Settings,
+    ) -> Result<Sinks, Failure> {
         crate::control::distinct(&config.output.alerts, &config.output.flows)?;
         let file = |path: &String| match path.is_empty() {
             true => Ok(None),
@@ -270,6 +285,10 @@ mod live {
         Ok(Sinks {
             alerts: file(&config.output.alerts)?,
             format: config.output.alert_format.parse().map_err(Failure::Usage)?,
+            limiter: match config.output.alerts.is_empty() {
+                true => None,
+                false => config.alerts.limit().map(|limit| limiter(limit, settings)),
+            },
             flows: file(&config.output.flows)?,
             rules: Arc::clone(rules),
         })

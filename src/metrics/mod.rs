@@ -5,6 +5,7 @@ pub mod prometheus;
 
 use crate::dissect::application::stream;
 use crate::flow::{self, fragments, reassembly};
+use crate::output::limit;
 use crate::packet::{DropReason, Frame, Stop, Timestamp};
 use crate::rules::joins;
 
@@ -166,6 +167,8 @@ pub struct Snapshot {
     pub files_skipped: u64,
     /// Events lost before the writer.
     pub events_dropped: u64,
+    /// Alerts that were limited.
+    pub suppression: limit::Counters,
 }
 
 impl Snapshot {
@@ -227,5 +230,14 @@ pub fn statistics(snapshot: &Snapshot) -> String {
         &[("skipped".to_owned(), snapshot.files_skipped)],
     );
     group("events", &[("dropped".to_owned(), snapshot.events_dropped)]);
+    let suppression = &snapshot.suppression;
+    let by_rule = suppression.suppressed.iter();
+    let by_rule: Vec<(String, u64)> = by_rule.map(|(id, n)| (id.to_string(), *n)).collect();
+    group("alerts suppressed by rule", &by_rule);
+    let periods = [
+        ("summaries", suppression.summaries),
+        ("cut", suppression.cut),
+    ];
+    group("periods of suppressed alerts", &owned(&periods));
     text
 }

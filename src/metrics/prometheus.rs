@@ -17,6 +17,7 @@ pub fn render(snapshot: &Snapshot) -> Result<String, prometheus::Error> {
     flows(&families, &snapshot.workers)?;
     rules(&families, snapshot)?;
     reloads(&families, &snapshot.reloads)?;
+    suppression(&families, snapshot)?;
     families.gauge(
         "wirelynx_build_info",
         "Version of the program; always 1",
@@ -270,6 +271,28 @@ fn rules(families: &Families, snapshot: &Snapshot) -> Result<(), prometheus::Err
         "Rule files that were not loaded because of an error",
         &[],
         &[(&[], snapshot.files_skipped)],
+    )
+}
+
+fn suppression(families: &Families, snapshot: &Snapshot) -> Result<(), prometheus::Error> {
+    let counters = &snapshot.suppression;
+    let of = |id: &str| counters.suppressed.get(&id.parse().ok()?).copied();
+    let rules = snapshot.rules.iter();
+    families.counts(
+        "wirelynx_alerts_suppressed_total",
+        "Alerts of the rule that were not written because of the limit",
+        "rule",
+        rules.map(|id| (id.as_str(), of(id).unwrap_or(0))),
+    )?;
+    families.count(
+        "wirelynx_alert_summaries_total",
+        "Summaries of suppressed alerts",
+        counters.summaries,
+    )?;
+    families.count(
+        "wirelynx_alert_periods_cut_total",
+        "Periods of limited alerts that ended early because there were too many keys",
+        counters.cut,
     )
 }
 

@@ -3,8 +3,10 @@
 //! Workers put events on a bounded queue. Live, a full queue drops the newest event and counts it:
 //! the receive loop never waits. Offline, the worker waits and nothing is lost.
 
+use super::limit::Limiter;
 use super::{Event, alert, flow::write_json};
 use crate::flow::FlowRecord;
+use crate::packet::Timestamp;
 use crate::rules::RuleSet;
 use crate::rules::joins::Alert;
 use crossbeam::channel::{Receiver, Sender, TrySendError, bounded};
@@ -14,6 +16,9 @@ use std::thread::JoinHandle;
 
 /// Events that may wait for the writer.
 const QUEUE_MAX: usize = 8_192;
+
+/// Packet time after which the writer is told of it again: how late a summary may be.
+const TIME_STEP_NS: u64 = 100_000_000;
 
 /// Seed of Community IDs: 0, with which others' can be compared.
 const COMMUNITY_ID_SEED: u16 = 0;
@@ -33,6 +38,8 @@ pub struct Sinks {
     pub alerts: Option<Box<dyn Write + Send>>,
     /// Their format.
     pub format: alert::Format,
+    /// Limits alerts, if wanted.
+    pub limiter: Option<Limiter>,
     /// Flow records, if wanted.
     pub flows: Option<Box<dyn Write + Send>>,
     /// For the texts of rules.
@@ -52,6 +59,8 @@ enum Message {
     Event(Event),
     /// Alerts from here on are of these rules.
     Rules(Arc<RuleSet>),
+    /// Packet time has come this far.
+    Time(Timestamp),
 }
 
 /// The worker's end of the queue.
@@ -63,6 +72,8 @@ pub struct Queue {
     /// Rules that found the queue full. Without them the writer would take the next alert for one
     /// of other rules, so they go first.
     owed: Option<Arc<RuleSet>>,
+    /// When to tell the time again; never without a limit of alerts.
+    next_time: Timestamp,
 }
 
 impl Queue {
@@ -78,6 +89,14 @@ impl Queue {
     pub fn change_rules(&mut self, rules: Arc<RuleSet>) {
         self.owed = Some(rules);
         self.pay();
+    }
+
+    /// Packet time has come to `now`: summaries of suppressed alerts may be due though nothing else
+    /// happens. To be called now and then; does little most of the time.
+    pub fn tell_time(&mut self, now: Timestamp) {
+        if now >= self.next_time && self.put(Message::Time(now)).is_none() {
+            self.next_time = Timestamp::from_nanos(now.nanos().saturating_add(TIME_STEP_NS));
+        }
     }
 
     /// Events lost: the queue was full, or the writer had failed.
@@ -122,6 +141,10 @@ impl Writer {
     /// The system gives no thread.
     pub fn start(sinks: Sinks, when_full: WhenFull) -> io::Result<(Self, Queue)> {
         let (sender, receiver) = bounded(QUEUE_MAX);
+        let next_time = match &sinks.limiter {
+            Some(_) => 0,
+            None => u64::MAX,
+        };
         let thread = std::thread::Builder::new()
             .name("writer".to_owned())
             .spawn(move || {
@@ -137,6 +160,7 @@ impl Writer {
             when_full,
             dropped: 0,
             owed: None,
+            next_time: Timestamp::from_nanos(next_time),
         };
         Ok((Self { thread }, queue))
     }
@@ -163,14 +187,15 @@ fn write_all(sinks: Sinks, receiver: &Receiver<Message>) -> io::Result<()> {
                 lines.flush()?;
                 match receiver.recv() {
                     Ok(message) => message,
-                    Err(_) => return Ok(()),
+                    Err(_) => return lines.finish(),
                 }
             }
         };
         match message {
-            Message::Event(Event::Alert(alert)) => lines.alert(&alert)?,
+            Message::Event(Event::Alert(alert)) => lines.alert(alert)?,
             Message::Event(Event::Flow(flow)) => lines.flow(&flow)?,
             Message::Rules(rules) => lines.rules = rules,
+            Message::Time(now) => lines.time(now)?,
         }
     }
 }
@@ -179,6 +204,7 @@ fn write_all(sinks: Sinks, receiver: &Receiver<Message>) -> io::Result<()> {
 struct Lines {
     alerts: Option<BufWriter<Box<dyn Write + Send>>>,
     format: alert::Format,
+    limiter: Option<Limiter>,
     flows: Option<BufWriter<Box<dyn Write + Send>>>,
     rules: Arc<RuleSet>,
     line: String,
@@ -190,6 +216,7 @@ impl Lines {
         Self {
             alerts: sinks.alerts.map(BufWriter::new),
             format: sinks.format,
+            limiter: sinks.limiter,
             flows: sinks.flows.map(BufWriter::new),
             rules: sinks.rules,
             line: String::new(),
@@ -197,12 +224,50 @@ impl Lines {
         }
     }
 
-    fn alert(&mut self, found: &Alert) -> io::Result<()> {
-        let place = usize::try_from(found.rule).unwrap_or(usize::MAX);
+    fn alert(&mut self, alert: Alert) -> io::Result<()> {
+        let admitted = match &mut self.limiter {
+            Some(limiter) => limiter.admit(&self.rules, alert),
+            None => Some(alert),
+        };
+        self.summaries()?;
+        let Some(alert) = admitted else {
+            return Ok(());
+        };
+        let place = usize::try_from(alert.rule).unwrap_or(usize::MAX);
         let program = self.rules.programs.get(place);
         if let (Some(sink), Some(program)) = (&mut self.alerts, program) {
             self.line.clear();
-            alert::write(&mut self.line, self.format, program, found);
+            alert::write(&mut self.line, self.format, program, &alert);
+            self.line.push('\n');
+            sink.write_all(self.line.as_bytes())?;
+        }
+        Ok(())
+    }
+
+    fn time(&mut self, now: Timestamp) -> io::Result<()> {
+        if let Some(limiter) = &mut self.limiter {
+            limiter.advance(now);
+        }
+        self.summaries()
+    }
+
+    /// Nothing can come any more.
+    fn finish(&mut self) -> io::Result<()> {
+        if let Some(limiter) = &mut self.limiter {
+            limiter.finish();
+        }
+        self.summaries()?;
+        self.flush()
+    }
+
+    /// Write what is to be said of alerts that did not go out.
+    fn summaries(&mut self) -> io::Result<()> {
+        let (Some(limiter), Some(sink)) = (&mut self.limiter, &mut self.alerts) else {
+            return Ok(());
+        };
+        while let Some(summary) = limiter.next_summary() {
+            self.line.clear();
+            alert::write_summary(&mut self.line, self.format, &summary);
             self.line.push('\n');
             sink.write_all(self.line.as_bytes())?;
         }
@@ -235,7 +300,7 @@ mod tests {
         Event::Alert(Alert {
             rule: 0,
             verdict: Verdict::Detected,
-            timestamp: crate::packet::Timestamp::from_micros(1),
+            timestamp: Timestamp::from_micros(1),
             packet,
             timed_out: false,
             bound: 0,
@@ -253,6 +318,7 @@ mod tests {
             when_full: WhenFull::Drop,
             dropped: 0,
             owed: None,
+            next_time: Timestamp::default(),
         };
         queue.send(alert(1));
         queue.send(alert(2));
