@@ -5,9 +5,11 @@
 //! documents every key, and a test keeps it complete.
 
 use crate::flow;
+use crate::output::limit::{KEYS_MAX, Limit};
 use serde::{Deserialize, Serialize};
 use std::net::SocketAddr;
 use std::path::PathBuf;
+use std::time::Duration;
 use toml::{Table, Value};
 
 /// Everything that can be set.
@@ -20,8 +22,12 @@ pub struct Config {
     pub rules: Rules,
     /// Where events go.
     pub output: Output,
+    /// How many alerts go out.
+    pub alerts: Alerts,
     /// Where numbers go.
     pub metrics: Metrics,
+    /// How a run is told what to do.
+    pub control: Control,
     /// Flow table.
     pub flows: flow::Settings,
     /// Other bounds.
@@ -112,6 +118,40 @@ impl Default for Output {
     }
 }
 
+/// `[alerts]`: limits on those of one rule and key.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Alerts {
+    /// Alerts that go out in a period; 0 for all.
+    pub limit: u64,
+    /// The period, in seconds of packet time.
+    pub period_seconds: u64,
+    /// Keys at one time.
+    pub keys: usize,
+}
+
+impl Default for Alerts {
+    fn default() -> Self {
+        Self {
+            limit: 10,
+            period_seconds: 60,
+            keys: KEYS_MAX,
+        }
+    }
+}
+
+impl Alerts {
+    /// The limit, if there is one.
+    pub fn limit(&self) -> Option<Limit> {
+        let limit = Limit {
+            alerts: self.limit,
+            period: Duration::from_secs(self.period_seconds),
+            keys_max: self.keys,
+        };
+        Some(limit).filter(|limit| limit.alerts > 0)
+    }
+}
+
 /// `[metrics]`
 #[derive(Debug, Clone, Serialize, Deserialize)]
 #[serde(default)]
@@ -129,6 +169,14 @@ impl Default for Metrics {
             address: SocketAddr::from(([127, 0, 0, 1], 9_477)),
         }
     }
+}
+
+/// `[control]`
+#[derive(Debug, Default, Clone, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Control {
+    /// Unix socket that takes commands; empty for none.
+    pub socket: String,
 }
 
 /// `[limits]`
@@ -272,6 +320,20 @@ impl Config {
             "output.alert_format",
             format!("'{format}'"),
             "'json' or 'mmt-csv'",
+        )?;
+        let period = self.alerts.period_seconds;
+        require(
+            (1..=86_400).contains(&period),
+            "alerts.period_seconds",
+            period.to_string(),
+            "1 to 86,400",
+        )?;
+        let keys = self.alerts.keys;
+        require(
+            (1..=16_777_216).contains(&keys),
+            "alerts.keys",
+            keys.to_string(),
+            "1 to 16,777,216",
         )?;
         let instances = self.limits.instances_per_rule;
         require(

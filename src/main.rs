@@ -24,6 +24,9 @@ enum Command {
     /// Read capture files: alerts, flow records, statistics
     #[command(after_help = control::read::EXAMPLES)]
     Read(control::read::Options),
+    /// Have a running appliance read its rules again
+    #[command(after_help = control::reload::EXAMPLES)]
+    Reload(control::reload::Options),
     /// Check, list, show, explain, profile and test rules
     Rules(control::rules::Options),
     /// List protocols, or the attributes of one
@@ -38,6 +41,7 @@ fn main() -> ExitCode {
     let result = match Arguments::parse().command {
         Command::Run(options) => control::run::execute(&options),
         Command::Read(options) => control::read::execute(&options),
+        Command::Reload(options) => control::reload::execute(&options),
         Command::Rules(options) => control::rules::execute(&options),
         Command::Protocols(options) => control::protocols::execute(&options),
         Command::Extract(options) => control::extract::execute(&options),

@@ -3,6 +3,8 @@
 //! [`Worker::burst`] is the path of a packet, one call a stage. The worker owns all state of the
 //! path; what others read of it (counters) are copies.
 
+pub mod reload;
+
 use crate::capture::Burst;
 use crate::dissect::application::http;
 use crate::dissect::application::stream::{self, Applications};
@@ -40,6 +42,18 @@ pub struct Settings {
     pub http_compat: bool,
     /// Packets for which it does not hold are dropped after their headers are read.
     pub filter: Option<Arc<Filter>>,
+}
+
+impl Settings {
+    /// The engine of a worker with these settings.
+    fn engine(&self, rules: &RuleSet) -> Engine {
+        let seed = u64::try_from(self.seed & u128::from(u64::MAX)).unwrap_or(0);
+        let limits = self.instances.unwrap_or(Limits {
+            per_rule: 100_000,
+            total: 1_000_000,
+        });
+        Engine::new(rules, limits, seed)
+    }
 }
 
 /// Takes what comes out of a worker.
@@ -97,18 +111,13 @@ struct Stages {
 impl Worker {
     /// Takes its memory here, and none later for a packet.
     pub fn new(rules: Arc<RuleSet>, settings: &Settings, scope: Scope) -> Self {
-        let seed = u64::try_from(settings.seed & u128::from(u64::MAX)).unwrap_or(0);
-        let limits = settings.instances.unwrap_or(Limits {
-            per_rule: 100_000,
-            total: 1_000_000,
-        });
         Self {
             fragments: Fragments::new(&settings.fragments),
             facts: vec![Facts::new(); BURST_MAX],
             scope,
             filter: settings.filter.clone(),
             stages: Stages {
-                engine: Engine::new(&rules, limits, seed),
+                engine: settings.engine(&rules),
                 flows: Flows::new(&settings.flows, settings.seed),
                 applications: Applications::new(&settings.applications),
                 values: Vec::with_capacity(rules.extraction.len()),

@@ -85,7 +85,7 @@ fn every_metric_is_documented() {
         write!(table, "| `{name}` | {kind} | {help}").unwrap();
         for (label, values) in labels {
             match label.as_str() {
-                "reason" | "event" => {
+                "reason" | "event" | "result" => {
                     write!(table, ". `{label}`: {}", values.join(", ")).unwrap();
                 }
                 _ => write!(table, ". By `{label}`").unwrap(),
@@ -148,6 +148,13 @@ fn samples_are_real() {
 
     let read_demo = ["read", &capture, "--rules", "rules", "--flows", &flows];
     let alerts = wirelynx(&read_demo);
+    let limited = wirelynx(&[&read_demo[..4], &["--alert-limit", "10/60s"]].concat());
+    let summaries = limited
+        .lines()
+        .filter(|line| line.contains("\"suppressed\":"));
+    let summaries: Vec<Value> = summaries
+        .map(|s| serde_json::from_str(s).unwrap())
+        .collect();
     let lines = alerts + &fs::read_to_string(&flows).unwrap();
     let events: Vec<Value> = lines
         .lines()
@@ -155,13 +162,13 @@ fn samples_are_real() {
         .collect();
     let outputs = read("docs/outputs.md");
     let samples = blocks(&outputs, "json");
-    assert_eq!(samples.len(), 2, "an alert and a flow record");
+    assert_eq!(samples.len(), 3, "an alert, a summary and a flow record");
     for sample in samples {
         let sample: Value = serde_json::from_str(sample).unwrap();
         let kind = &sample["event_type"];
         let shown = serde_json::to_string_pretty(&sample).unwrap();
         assert!(
-            events.contains(&sample),
+            events.contains(&sample) || summaries.contains(&sample),
             "no such {kind} any more:\n{shown}"
         );
     }

@@ -37,6 +37,9 @@ const OF_OTHERS: [&str; 2] = ["rules-check", "rules-explain"];
 /// every rule reports.
 const COMPAT: &str = "demo";
 
+/// The scenario whose alerts are also kept as a limit leaves them: one attack with many alerts.
+const LIMITED: &str = "scans";
+
 fn root() -> &'static Path {
     Path::new(env!("CARGO_MANIFEST_DIR"))
 }
@@ -195,6 +198,34 @@ fn compat_mode_gives_what_is_kept() {
     let [alerts, _] = Place::new(COMPAT).read(&compat);
     let difference = check(COMPAT, "alerts.compat.csv", &alerts);
     report(difference.as_slice());
+}
+
+/// Of each key the first alert in a minute, and how many followed it.
+#[test]
+fn limited_alerts_are_what_is_kept() {
+    let place = Place::new(LIMITED);
+    let [limited, flows] = place.read(&["--alert-limit", "1/60s"]);
+    let difference = check(LIMITED, "alerts.limited.jsonl", &limited);
+    report(difference.as_slice());
+    let [all, all_flows] = place.read(&[]);
+    assert_eq!(flows, all_flows);
+    let mut written = 0;
+    let mut suppressed = 0;
+    for line in limited.split_inclusive('\n') {
+        let alert: Value = serde_json::from_str(line).unwrap();
+        match alert["alert"]["suppressed"].as_u64() {
+            Some(count) => suppressed += count,
+            None => {
+                assert!(all.contains(line), "{line}");
+                written += 1;
+            }
+        }
+    }
+    let total = u64::try_from(all.lines().count()).unwrap();
+    assert_eq!(written + suppressed, total);
+    assert!(suppressed > total / 2, "{suppressed} of {total}");
+    let [generous, _] = place.read(&["--alert-limit", "1000000/24h"]);
+    assert_eq!(generous, all);
 }
 
 /// A scenario that is gone leaves no folder behind.

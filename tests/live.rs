@@ -319,6 +319,7 @@ fn a_port_gives_what_a_file_gives() {
             &format!("rules.lists={:?}", rules::lists()),
             "output.alerts=live.a",
             "output.flows=live.f",
+            "alerts.limit=0",
         ]);
         let from_port = Running::start(run, &folder).wait().status(0);
 
@@ -403,8 +404,8 @@ fn conversations(flows: &Path) -> Vec<String> {
     all
 }
 
-/// `wirelynx run` on `rx0` of `veth`, with alerts and flows in `folder`.
-fn on_interface(veth: &Veth, folder: &TempDir) -> Running {
+/// `wirelynx run` on `rx0` of `veth`, with alerts and flows in `folder`, and more settings.
+fn on_interface(veth: &Veth, folder: &TempDir, more: &[&str]) -> Running {
     let settings = [
         // The ring takes whatever comes while the machine is busy with something else.
         "capture.ports=[\"net_af_packet0,iface=rx0,framecnt=16384\"]",
@@ -412,8 +413,21 @@ fn on_interface(veth: &Veth, folder: &TempDir) -> Running {
         "output.flows=live.f",
     ];
     let program = veth.receiver(env!("CARGO_BIN_EXE_wirelynx"));
-    let command = with_settings(program, &settings.map(str::to_owned));
-    Running::start(command, folder.path())
+    let settings: Vec<String> = settings
+        .iter()
+        .chain(more)
+        .map(|s| (*s).to_owned())
+        .collect();
+    Running::start(with_settings(program, &settings), folder.path())
+}
+
+/// What is shown at an address in the namespace of `rx0`.
+fn scrape(veth: &Veth, address: &str) -> String {
+    let mut curl = veth.receiver("curl");
+    curl.args(["--silent", "--fail", &format!("http://{address}")]);
+    let output = curl.output().unwrap();
+    assert!(output.status.success(), "{address}");
+    String::from_utf8(output.stdout).unwrap()
 }
 
 #[test]
@@ -428,20 +442,13 @@ fn packets_of_an_interface_are_accounted_for_and_shown() {
     let trace = folder.path().join("trace.pcap");
     let sent = normalize(&replicate(PACKETS, folder.path()), &trace);
     assert_eq!(sent, PACKETS);
-    let mut running = on_interface(&veth, &folder);
+    let mut running = on_interface(&veth, &folder, &[]);
     let address = running.says("metrics on http://");
     veth.replay(&trace, RATE);
 
-    let scrape = || {
-        let mut curl = veth.receiver("curl");
-        curl.args(["--silent", "--fail", &format!("http://{address}")]);
-        let output = curl.output().unwrap();
-        assert!(output.status.success(), "{address}");
-        String::from_utf8(output.stdout).unwrap()
-    };
     let start = Instant::now();
     let (text, shown) = loop {
-        let text = scrape();
+        let text = scrape(&veth, &address);
         let shown = samples(&text);
         let received = shown["wirelynx_packets_received_total"];
         if received >= sent as f64 || start.elapsed() > Duration::from_secs(10) {
@@ -481,6 +488,180 @@ fn packets_of_an_interface_are_accounted_for_and_shown() {
     println!("{sent} packets, {} flows", live.len());
 }
 
+/// A rule that a SYN and a FIN of one flow meet, however late.
+fn handshake(id: u32, seconds: &str) -> String {
+    format!(
+        r#"<beginning><property value="THEN" delay_units="s" delay_min="0+" delay_max="{seconds}"
+         property_id="{id}" type_property="ATTACK" description="begins and ends">
+         <event event_id="1" description="SYN" boolean_expression="(tcp.flags == 2)"/>
+         <event event_id="2" description="FIN" boolean_expression="((tcp.fin == 1) &amp;&amp;
+         ((ip.src == ip.src.1) &amp;&amp; (tcp.src_port == tcp.src_port.1)))"/>
+         </property></beginning>"#
+    )
+}
+
+/// The numbers of rule 1 in lines like `alerts by rule: 1 20, 2 7`.
+fn of_rule_1(err: &str) -> Vec<&str> {
+    let lines = err.lines().filter(|line| line.contains(" by rule: "));
+    let of = |line: &'_ str| line.find(" 1 ").map(|place| place + 3);
+    let numbers = lines.filter_map(|line| line[of(line)?..].split(',').next());
+    numbers.collect()
+}
+
+/// The program's client: how it ended, and what it said.
+fn reload(folder: &Path) -> (i32, String, String) {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_wirelynx"));
+    command.args(["reload", "--socket", "socket"]);
+    let output = command.current_dir(folder).output().unwrap();
+    let text = |bytes: Vec<u8>| String::from_utf8(bytes).unwrap();
+    let code = output.status.code().unwrap();
+    (code, text(output.stdout), text(output.stderr))
+}
+
+/// An appliance on an interface, of which rules are changed.
+struct Appliance<'a> {
+    veth: &'a Veth,
+    folder: &'a Path,
+    running: &'a Running,
+    address: String,
+}
+
+impl Appliance<'_> {
+    fn write(&self, name: &str, rule: &str) {
+        std::fs::write(self.folder.join("rules").join(name), rule).unwrap();
+    }
+
+    /// What is shown as soon as this metric has this value.
+    fn shown(&self, metric: &str, value: f64) -> BTreeMap<String, f64> {
+        let start = Instant::now();
+        loop {
+            let shown = samples(&scrape(self.veth, &self.address));
+            if shown[metric] == value {
+                return shown;
+            }
+            assert!(start.elapsed() < PATIENCE, "{metric} is not {value}");
+        }
+    }
+
+    /// Change the rules beside rule 1 by command and by signal, to good ones and to bad ones.
+    fn change_rules(&self) {
+        const GENERATION: &str = "wirelynx_rules_generation";
+        const MATCHES: &str = "wirelynx_rule_matches_total{rule=\"1\"}";
+        self.shown(GENERATION, 1.0);
+        self.write("0.xml", &handshake(2, "3600"));
+        let (code, out, err) = reload(self.folder);
+        assert_eq!(code, 0, "{err}");
+        let begin =
+            r#"{"result":"success","generation":2,"rules":2,"unchanged":1,"changed":0,"added":1,"#;
+        assert!(out.starts_with(begin), "{out}");
+        let matches = self.shown(GENERATION, 2.0)[MATCHES];
+
+        self.write("0.xml", &handshake(2, "soon"));
+        let (code, out, err) = reload(self.folder);
+        assert_eq!((code, err.contains("0.xml:1:")), (1, true), "{out}{err}");
+        let why = "rules not reloaded: errors in the rules: 1";
+        assert!(err.contains(why), "{err}");
+        self.running.signal("HUP");
+        let shown = self.shown("wirelynx_rules_reloads_total{result=\"failure\"}", 2.0);
+        assert_eq!((shown[GENERATION], shown["wirelynx_rules"]), (2.0, 2.0));
+
+        self.write("0.xml", &handshake(2, "60"));
+        self.running.signal("HUP");
+        let shown = self.shown(GENERATION, 3.0);
+        assert!(shown[MATCHES] >= matches);
+        assert!(shown["wirelynx_rules_reload_timestamp_seconds"] > 1_700_000_000.0);
+    }
+}
+
+#[test]
+fn rules_are_reloaded_under_traffic() {
+    const PACKETS: u64 = 10_000;
+    const RATE: u32 = 3_000;
+    let _turn = turn();
+    let folder = tempfile::tempdir().unwrap();
+    let Some(veth) = Veth::new("reloads under traffic") else {
+        return;
+    };
+    let trace = folder.path().join("trace.pcap");
+    let sent = normalize(&replicate(PACKETS, folder.path()), &trace);
+    std::fs::create_dir(folder.path().join("rules")).unwrap();
+    std::fs::write(folder.path().join("rules/1.xml"), handshake(1, "3600")).unwrap();
+    let settings = ["rules.paths=[\"rules\"]", "control.socket=socket"];
+    let mut running = on_interface(&veth, &folder, &settings);
+    let address = running.says("metrics on http://");
+    std::thread::scope(|scope| {
+        let traffic = scope.spawn(|| veth.replay(&trace, RATE));
+        std::thread::sleep(Duration::from_millis(500));
+        let (veth, folder, running) = (&veth, folder.path(), &running);
+        let appliance = Appliance {
+            veth,
+            folder,
+            running,
+            address,
+        };
+        appliance.change_rules();
+        assert!(!traffic.is_finished(), "the traffic was to go on meanwhile");
+        traffic.join().unwrap();
+    });
+    std::thread::sleep(Duration::from_millis(500));
+    running.signal("TERM");
+    let live = running
+        .wait()
+        .status(0)
+        .says("rules reloaded")
+        .says("0.xml:1:");
+    assert!(!folder.path().join("socket").exists());
+    let account = format!("account: received {sent} = passed {sent} (balances)");
+    assert_eq!(live.account(), account);
+
+    let mut read = Command::new(env!("CARGO_BIN_EXE_wirelynx"));
+    let outputs = ["--alerts", "a", "--stats"];
+    read.args(["read", "trace.pcap", "--rules", "rules/1.xml"])
+        .args(outputs);
+    let file = Running::start(read, folder.path()).wait().status(0);
+    let numbers = of_rule_1(&file.err);
+    assert_eq!(numbers.len(), 2, "{}", file.err);
+    assert_eq!(of_rule_1(&live.err), numbers);
+}
+
+/// A period that has ended is told although no packet comes any more.
+#[test]
+fn suppressed_alerts_are_told_in_silence() {
+    let _turn = turn();
+    let folder = tempfile::tempdir().unwrap();
+    let Some(veth) = Veth::new("suppressed alerts") else {
+        return;
+    };
+    let trace = folder.path().join("trace.pcap");
+    normalize(&generate("scans", folder.path()), &trace);
+    let rules = Path::new(env!("CARGO_MANIFEST_DIR")).join("rules/scans");
+    let rules = format!("rules.paths=[{:?}]", rules.display().to_string());
+    let settings = [rules.as_str(), "alerts.limit=1", "alerts.period_seconds=2"];
+    let mut running = on_interface(&veth, &folder, &settings);
+    let address = running.says("metrics on http://");
+    veth.replay(&trace, 5_000);
+    let start = Instant::now();
+    let lines = loop {
+        let text = std::fs::read_to_string(folder.path().join("live.a")).unwrap();
+        if text.contains("\"suppressed\":") {
+            break text;
+        }
+        assert!(start.elapsed() < PATIENCE, "{text}");
+        std::thread::sleep(Duration::from_millis(100));
+    };
+    let shown = samples(&scrape(&veth, &address));
+    assert!(shown["wirelynx_alert_summaries_total"] > 0.0);
+    let suppressed = |name: &&String| name.starts_with("wirelynx_alerts_suppressed_total");
+    let suppressed: f64 = shown
+        .keys()
+        .filter(suppressed)
+        .map(|name| shown[name])
+        .sum();
+    assert!(suppressed > 0.0, "{lines}");
+    running.signal("TERM");
+    running.wait().status(0).says("alerts suppressed by rule: ");
+}
+
 #[test]
 fn either_signal_ends_a_run_with_its_account() {
     let _turn = turn();
@@ -507,7 +688,7 @@ fn an_interface_that_goes_away_ends_the_run_with_an_error() {
     };
     let trace = folder.path().join("trace.pcap");
     let sent = normalize(&generate("dns", folder.path()), &trace);
-    let mut running = on_interface(&veth, &folder);
+    let mut running = on_interface(&veth, &folder, &[]);
     running.says("metrics on http://");
     veth.replay(&trace, 2_000);
     std::thread::sleep(Duration::from_millis(500));
@@ -524,7 +705,7 @@ fn what_cannot_start_says_why_and_ends() {
     let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
     let taken = format!("metrics.address={}", taken.local_addr().unwrap());
     let null = "capture.ports=[\"net_null0\"]";
-    let cases: [(&[&str], &[i32], &str); 9] = [
+    let cases: [(&[&str], &[i32], &str); 10] = [
         (&[], &[2], "capture.ports"),
         (
             &["capture.ports=[\"net_nothing0\"]"],
@@ -548,6 +729,11 @@ fn what_cannot_start_says_why_and_ends() {
             "net_af_packet0",
         ),
         (&[null, &taken], &[2], "metrics.address"),
+        (
+            &[null, "control.socket=stdout"],
+            &[2],
+            "control.socket: stdout: there is a file that is no socket",
+        ),
         (
             &[null, "output.alerts=no/where"],
             &[1],

@@ -5,12 +5,17 @@ pub mod load;
 pub mod progress;
 pub mod protocols;
 pub mod read;
+pub mod reload;
+pub mod reloader;
 pub mod rules;
 pub mod rules_test;
 pub mod run;
+pub mod socket;
 
+use crate::output::limit::{self, Limit, Limiter};
 use std::io::IsTerminal as _;
 use std::process::ExitCode;
+use std::sync::Mutex;
 
 /// Version, revision, and whether live capture is built in.
 pub const VERSION: &str = concat!(
@@ -94,6 +99,19 @@ pub fn seed() -> u128 {
     use std::hash::{BuildHasher, RandomState};
     let half = || u128::from(RandomState::new().hash_one(std::time::SystemTime::now()));
     half() << 64 | half()
+}
+
+/// Limits alerts of a run with these settings.
+fn limiter(limit: Limit, settings: &crate::worker::Settings) -> Limiter {
+    // The other half is the secret of the rules.
+    let seed = u64::try_from(settings.seed >> 64).unwrap_or(0);
+    Limiter::new(limit, seed)
+}
+
+/// A copy of what was suppressed; nothing where nothing is limited.
+fn suppression(counters: Option<&Mutex<limit::Counters>>) -> limit::Counters {
+    let copy = counters.and_then(|counters| Some(counters.lock().ok()?.clone()));
+    copy.unwrap_or_default()
 }
 
 /// Refuse two outputs in one file, where each would write over the other.

@@ -1,12 +1,13 @@
 //! `wirelynx read`: capture files through the data path.
 
-use super::load::{self, Loaded};
+use super::load;
 use super::progress::Progress;
 use super::{Failure, create};
 use crate::capture::{Burst, Capture, Progress as Received, file};
 use crate::expr::Mode;
 use crate::metrics::Snapshot;
 use crate::output::alert::Format;
+use crate::output::limit::{Limit, Limiter};
 use crate::output::writer::{Queue, Sinks, WhenFull, Writer};
 use crate::rules::guards::Filter;
 use crate::worker::{Scope, Settings, Worker};
@@ -36,6 +37,10 @@ pub struct Options {
     /// json or mmt-csv
     #[arg(long, value_name = "FORMAT", default_value = "json")]
     alert_format: Format,
+    /// Alerts of one rule and key (mostly addresses) in a period of packet time, such as 10/60s;
+    /// others become a summary [default: all]
+    #[arg(long, value_name = "N/PERIOD")]
+    alert_limit: Option<Limit>,
     /// Where flow records go; - for standard output
     #[arg(long, value_name = "FILE")]
     flows: Option<String>,
@@ -88,14 +93,19 @@ pub fn execute(options: &Options) -> Result<(), Failure> {
         ..Settings::default()
     };
     let mut worker = Worker::new(Arc::clone(&loaded.rules), &settings, Scope::Rules);
+    let limiter = options
+        .alert_limit
+        .map(|limit| super::limiter(limit, &settings));
+    let suppression = limiter.as_ref().map(Limiter::counters);
     let sinks = Sinks {
         alerts: Some(create(&options.alerts)?),
         format: options.alert_format,
+        limiter,
         flows: options.flows.as_deref().map(create).transpose()?,
         rules: Arc::clone(&loaded.rules),
     };
-    let (writer, queue) = Writer::start(sinks, WhenFull::Wait)?;
-    let read = read_all(&options.trace, &mut worker, &queue);
+    let (writer, mut queue) = Writer::start(sinks, WhenFull::Wait)?;
+    let read = read_all(&options.trace, &mut worker, &mut queue);
     worker.finish(&mut |event| queue.send(event));
     let dropped = queue.dropped();
     drop(queue);
@@ -104,18 +114,19 @@ pub fn execute(options: &Options) -> Result<(), Failure> {
     let snapshot = Snapshot {
         workers: vec![worker.counters()],
         sources,
-        ports: Vec::new(),
         rules: loaded.ids(),
         files_skipped: loaded.files_skipped,
         events_dropped: dropped,
+        suppression: super::suppression(suppression.as_deref()),
+        ..Snapshot::default()
     };
-    conclude(&snapshot, &loaded, options.stats)
+    conclude(&snapshot, options.stats)
 }
 
 fn read_all(
     traces: &[String],
     worker: &mut Worker,
-    queue: &Queue,
+    queue: &mut Queue,
 ) -> Result<Vec<crate::capture::Counters>, Failure> {
     let mut counters = Vec::new();
     for trace in traces {
@@ -160,15 +171,15 @@ pub fn parse_filter(text: &str) -> Result<Arc<Filter>, Failure> {
 
 /// Say how it went: skipped rule files always, the rest when asked; an account that does not
 /// balance is a failure of the program.
-pub fn conclude(snapshot: &Snapshot, loaded: &Loaded, stats: bool) -> Result<(), Failure> {
+pub fn conclude(snapshot: &Snapshot, stats: bool) -> Result<(), Failure> {
     let account = snapshot.account();
     if stats {
         eprint!("{}", crate::metrics::statistics(snapshot));
     }
-    if loaded.files_skipped > 0 {
+    if snapshot.files_skipped > 0 {
         eprintln!(
             "rule files skipped because of an error: {}",
-            loaded.files_skipped
+            snapshot.files_skipped
         );
     }
     if account.balances() {

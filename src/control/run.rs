@@ -49,15 +49,20 @@ mod live {
     use crate::capture::dpdk::{self, DpdkCapture, Monitor, PortSettings};
     use crate::capture::{Burst, Capture, Progress};
     use crate::config::{self, Config};
+    use crate::control::load::Source;
     use crate::control::read::conclude;
-    use crate::control::{create, load};
+    use crate::control::reloader::{Control, Inbox, Reloader, Shown};
+    use crate::control::socket::Listener;
+    use crate::control::{create, limiter, load, suppression};
     use crate::expr::Mode;
     use crate::metrics::http::Server;
     use crate::metrics::{Port, Snapshot, prometheus};
+    use crate::output::limit::{self, Limiter};
     use crate::output::writer::{Queue, Sinks, WhenFull, Writer};
     use crate::rules::joins::Limits;
     use crate::worker::{Scope, Settings, Worker};
-    use signal_hook::consts::{SIGINT, SIGTERM};
+    use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
+    use std::path::Path;
     use std::sync::atomic::{AtomicBool, Ordering};
     use std::sync::{Arc, Mutex};
     use std::time::Duration;
@@ -65,23 +70,30 @@ mod live {
     /// Rounds of the loop between two looks at anything but packets.
     const HOUSEKEEPING_ROUNDS: u32 = 256;
 
-    /// What the loop shows to others, copied now and then.
-    type Shown = Arc<Mutex<Snapshot>>;
-
     pub(super) fn run(config: &Config) -> Result<(), Failure> {
         if config.capture.ports.is_empty() {
             let text = "capture.ports: name at least one port".to_owned();
             return Err(Failure::Usage(text));
         }
         let stop = stop_on_signals()?;
+        let hangup = Arc::new(AtomicBool::new(false));
+        signal_hook::flag::register(SIGHUP, Arc::clone(&hangup))?;
+        let listener = listen(&config.control.socket)?;
         let compat = config.rules.compat == "mmt";
         let mode = if compat { Mode::Compat } else { Mode::Standard };
-        let lists = Some(config.rules.lists.as_str()).filter(|lists| !lists.is_empty());
-        let loaded = load::rules(&config.rules.paths, mode, lists, config.rules.strict)?;
+        let source = Source {
+            paths: config.rules.paths.clone(),
+            mode,
+            lists: Some(config.rules.lists.clone()).filter(|lists| !lists.is_empty()),
+        };
+        let lists = source.lists.as_deref();
+        let loaded = load::rules(&source.paths, mode, lists, config.rules.strict)?;
         tracing::info!(rules = loaded.rules.programs.len(), "rules loaded");
         let settings = worker_settings(config, mode);
         let mut worker = Worker::new(Arc::clone(&loaded.rules), &settings, Scope::Rules);
-        let (writer, queue) = Writer::start(sinks(config, &loaded.rules)?, WhenFull::Drop)?;
+        let sinks = sinks(config, &loaded.rules, &settings)?;
+        let suppression = sinks.limiter.as_ref().map(Limiter::counters);
+        let (writer, mut queue) = Writer::start(sinks, WhenFull::Drop)?;
 
         let started = dpdk::start(&capture_settings(config))?;
         let (captures, monitor) = started.captures(1);
@@ -93,20 +105,36 @@ mod live {
             files_skipped: loaded.files_skipped,
             ..Snapshot::default()
         }));
-        let monitor = Arc::new(monitor);
-        let server = serve(config, &shown, &monitor)?;
+        let overview = Arc::new(Overview {
+            shown: Arc::clone(&shown),
+            monitor,
+            suppression,
+        });
+        let server = serve(config, &overview)?;
 
-        let result = follow(&mut capture, &mut worker, &queue, &stop, &shown);
+        let rules = Arc::clone(&loaded.rules);
+        let (reloader, inbox) = Reloader::new(source, settings, rules, Arc::clone(&shown));
+        let control = Control::start(reloader, hangup, listener)?;
+
+        let mut shown = Publisher { shown, ids: None };
+        let result = follow(
+            &mut capture,
+            &mut worker,
+            &mut queue,
+            &stop,
+            (&inbox, &mut shown),
+        );
+        // A reload under way must not wait for this worker any more.
+        drop(inbox);
+        control.stop();
         worker.finish(&mut |event| queue.send(event));
-        publish(&capture, &mut worker, &queue, &shown, true);
+        shown.publish(&capture, &mut worker, &queue, true);
         if let Some(server) = server {
             server.stop();
         }
         drop(queue);
         writer.finish()?;
-        let mut snapshot = shown.lock().map(|shown| shown.clone()).unwrap_or_default();
-        snapshot.ports = ports(&monitor);
-        conclude(&snapshot, &loaded, true)?;
+        conclude(&overview.snapshot().map_err(Failure::Running)?, true)?;
         result
     }
 
@@ -114,9 +142,9 @@ mod live {
     fn follow(
         capture: &mut DpdkCapture,
         worker: &mut Worker,
-        queue: &Queue,
+        queue: &mut Queue,
         stop: &AtomicBool,
-        shown: &Shown,
+        (inbox, shown): (&Inbox, &mut Publisher),
     ) -> Result<(), Failure> {
         let _registration = capture.register_thread()?;
         let mut rounds = 0;
@@ -130,58 +158,92 @@ mod live {
                 if stop.load(Ordering::Relaxed) {
                     return Ok(());
                 }
-                publish(capture, worker, queue, shown, false);
-            }
-            match received {
-                Progress::Frames => {}
-                Progress::Idle => {
-                    if rounds == 0
-                        && let Some(now) = capture.time()
-                    {
-                        worker.idle(now, &mut |event| queue.send(event));
-                    }
+                if let Some(ids) = inbox.take(worker, queue) {
+                    shown.ids = Some(ids);
                 }
-                Progress::End => return Ok(()),
+                shown.publish(capture, worker, queue, false);
+                if received == Progress::Idle
+                    && let Some(now) = capture.time()
+                {
+                    worker.idle(now, &mut |event| queue.send(event));
+                }
+                queue.tell_time(worker.now());
+            }
+            if received == Progress::End {
+                return Ok(());
             }
         }
     }
 
-    /// Copy the counters out, unless somebody is reading them right now; `last` waits for that.
-    fn publish(
-        capture: &DpdkCapture,
-        worker: &mut Worker,
-        queue: &Queue,
-        shown: &Shown,
-        last: bool,
-    ) {
-        let guard = if last {
-            shown.lock().ok()
-        } else {
-            shown.try_lock().ok()
-        };
-        if let Some(mut shown) = guard {
-            shown.workers.clear();
-            shown.workers.push(worker.counters());
-            shown.sources.clear();
-            shown.sources.push(capture.counters());
-            shown.events_dropped = queue.dropped();
+    /// All that is counted, wherever that is.
+    struct Overview {
+        shown: Shown,
+        monitor: Monitor,
+        suppression: Option<Arc<Mutex<limit::Counters>>>,
+    }
+
+    impl Overview {
+        fn snapshot(&self) -> Result<Snapshot, String> {
+            let shown = self.shown.lock().map_err(|error| error.to_string())?;
+            Ok(Snapshot {
+                ports: ports(&self.monitor),
+                suppression: suppression(self.suppression.as_deref()),
+                ..shown.clone()
+            })
         }
     }
 
-    fn serve(
-        config: &Config,
-        shown: &Shown,
-        monitor: &Arc<Monitor>,
-    ) -> Result<Option<Server>, Failure> {
+    /// Copies the counters out.
+    struct Publisher {
+        shown: Shown,
+        /// Ids of the rules that the counters are of from now on.
+        ids: Option<Vec<String>>,
+    }
+
+    impl Publisher {
+        /// Copy, unless somebody is reading them right now; `last` waits for that.
+        fn publish(
+            &mut self,
+            capture: &DpdkCapture,
+            worker: &mut Worker,
+            queue: &Queue,
+            last: bool,
+        ) {
+            let guard = if last {
+                self.shown.lock().ok()
+            } else {
+                self.shown.try_lock().ok()
+            };
+            if let Some(mut shown) = guard {
+                shown.workers.clear();
+                shown.workers.push(worker.counters());
+                shown.sources.clear();
+                shown.sources.push(capture.counters());
+                shown.events_dropped = queue.dropped();
+                if let Some(ids) = self.ids.take() {
+                    shown.rules = ids;
+                }
+            }
+        }
+    }
+
+    /// The control socket, if one is wanted.
+    fn listen(path: &str) -> Result<Option<Listener>, Failure> {
+        if path.is_empty() {
+            return Ok(None);
+        }
+        let failed = |error| Failure::Usage(format!("control.socket: {path}: {error}"));
+        Listener::bind(Path::new(path)).map(Some).map_err(failed)
+    }
+
+    fn serve(config: &Config, overview: &Arc<Overview>) -> Result<Option<Server>, Failure> {
         if !config.metrics.enabled {
             return Ok(None);
         }
         let address = config.metrics.address;
-        let (shown, monitor) = (Arc::clone(shown), Arc::clone(monitor));
+        let overview = Arc::clone(overview);
         let server = Server::start(address, move || {
-            let mut snapshot = shown.lock().map_err(|error| error.to_string())?.clone();
-            snapshot.ports = ports(&monitor);
-            prometheus::render(&snapshot).map_err(|error| error.to_string())
+            prometheus::render(&overview.snapshot()?).map_err(|error| error.to_string())
         })
         .map_err(|error| Failure::Usage(format!("metrics.address: {address}: {error}")))?;
         tracing::info!("metrics on http://{}/metrics", server.address());
@@ -210,7 +272,11 @@ mod live {
         Ok(stop)
     }
 
-    fn sinks(config: &Config, rules: &Arc<crate::rules::RuleSet>) -> Result<Sinks, Failure> {
+    fn sinks(
+        config: &Config,
+        rules: &Arc<crate::rules::RuleSet>,
+        settings: &Settings,
+    ) -> Result<Sinks, Failure> {
         crate::control::distinct(&config.output.alerts, &config.output.flows)?;
         let file = |path: &String| match path.is_empty() {
             true => Ok(None),
@@ -219,6 +285,10 @@ mod live {
         Ok(Sinks {
             alerts: file(&config.output.alerts)?,
             format: config.output.alert_format.parse().map_err(Failure::Usage)?,
+            limiter: match config.output.alerts.is_empty() {
+                true => None,
+                false => config.alerts.limit().map(|limit| limiter(limit, settings)),
+            },
             flows: file(&config.output.flows)?,
             rules: Arc::clone(rules),
         })

@@ -128,7 +128,8 @@ enum Term<R> {
     Pattern(Arc<Pattern>),
     Call(&'static Function, Vec<Self>),
     /// A function that remembers its calls: only one worker evaluates its rule, so nobody waits.
-    Stateful(&'static Function, Vec<Self>, Box<Mutex<State>>),
+    /// The same rule in another rule set may share the memory.
+    Stateful(&'static Function, Vec<Self>, Arc<Mutex<State>>),
     Chain(Operator, Vec<Self>),
     /// `attribute OP constant`, by far the most frequent test.
     Test(R, Operator, i128),
@@ -176,6 +177,11 @@ impl<R: Copy> Code<R> {
     /// Does it remember its evaluations, so that each counts?
     pub fn is_stateful(&self) -> bool {
         self.root.is_stateful()
+    }
+
+    /// Share the memory of its calls with `other`, compiled of the same expression.
+    pub fn share_memory(&mut self, other: &Self) {
+        self.root.share_memory(&other.root);
     }
 
     /// Does it hold? The value is converted to an integer; non-zero is true. Text that is there is
@@ -400,6 +406,21 @@ impl<R> Term<R> {
             _ => false,
         }
     }
+
+    fn share_memory(&mut self, other: &Self) {
+        let (terms, others) = match (self, other) {
+            (Self::Stateful(_, terms, memory), Self::Stateful(_, others, other)) => {
+                Arc::clone_from(memory, other);
+                (terms, others)
+            }
+            (Self::Call(_, terms), Self::Call(_, others))
+            | (Self::Chain(_, terms), Self::Chain(_, others)) => (terms, others),
+            _ => return,
+        };
+        for (term, other) in terms.iter_mut().zip(others) {
+            term.share_memory(other);
+        }
+    }
 }
 
 fn lower<R: Copy>(
@@ -419,7 +440,7 @@ fn lower<R: Copy>(
         Node::Call(function, arguments) => {
             let terms = arguments.iter().map(|a| lower(a, mode, place)).collect();
             match function.is_stateful() {
-                true => Term::Stateful(function, terms, Box::default()),
+                true => Term::Stateful(function, terms, Arc::default()),
                 false => Term::Call(function, terms),
             }
         }

@@ -5,6 +5,7 @@ pub mod prometheus;
 
 use crate::dissect::application::stream;
 use crate::flow::{self, fragments, reassembly};
+use crate::output::limit;
 use crate::packet::{DropReason, Frame, Stop, Timestamp};
 use crate::rules::joins;
 
@@ -134,6 +135,21 @@ pub struct Port {
     pub errors: u64,
 }
 
+/// Reloads of the rules.
+#[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
+pub struct Reloads {
+    /// Of the rules that run: 1 for those of the start, and 1 more for each reload.
+    pub generation: u64,
+    /// When they were loaded, in seconds since the epoch.
+    pub timestamp_seconds: u64,
+    /// Reloads that brought new rules.
+    pub successes: u64,
+    /// Reloads that were refused.
+    pub failures: u64,
+    /// Instances of changed and removed rules.
+    pub instances_dropped: u64,
+}
+
 /// Everything there is to show at one moment.
 #[derive(Debug, Default, Clone)]
 pub struct Snapshot {
@@ -145,10 +161,14 @@ pub struct Snapshot {
     pub ports: Vec<Port>,
     /// Ids of the rules that run, in load order.
     pub rules: Vec<String>,
+    /// How often they were changed.
+    pub reloads: Reloads,
     /// Rule files skipped because of an error.
     pub files_skipped: u64,
     /// Events lost before the writer.
     pub events_dropped: u64,
+    /// Alerts that were limited.
+    pub suppression: limit::Counters,
 }
 
 impl Snapshot {
@@ -210,5 +230,14 @@ pub fn statistics(snapshot: &Snapshot) -> String {
         &[("skipped".to_owned(), snapshot.files_skipped)],
     );
     group("events", &[("dropped".to_owned(), snapshot.events_dropped)]);
+    let suppression = &snapshot.suppression;
+    let by_rule = suppression.suppressed.iter();
+    let by_rule: Vec<(String, u64)> = by_rule.map(|(id, n)| (id.to_string(), *n)).collect();
+    group("alerts suppressed by rule", &by_rule);
+    let periods = [
+        ("summaries", suppression.summaries),
+        ("cut", suppression.cut),
+    ];
+    group("periods of suppressed alerts", &owned(&periods));
     text
 }

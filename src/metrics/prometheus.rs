@@ -1,6 +1,6 @@
 //! Counters as Prometheus text: names and types per the naming conventions, labels of few values.
 
-use super::{Counters, Snapshot};
+use super::{Counters, Reloads, Snapshot};
 use crate::packet::{DropReason, Stop};
 use prometheus::{Encoder, IntCounterVec, IntGaugeVec, Opts, Registry, TextEncoder};
 
@@ -16,6 +16,8 @@ pub fn render(snapshot: &Snapshot) -> Result<String, prometheus::Error> {
     ports(&families, snapshot)?;
     flows(&families, &snapshot.workers)?;
     rules(&families, snapshot)?;
+    reloads(&families, &snapshot.reloads)?;
+    suppression(&families, snapshot)?;
     families.gauge(
         "wirelynx_build_info",
         "Version of the program; always 1",
@@ -269,6 +271,58 @@ fn rules(families: &Families, snapshot: &Snapshot) -> Result<(), prometheus::Err
         "Rule files that were not loaded because of an error",
         &[],
         &[(&[], snapshot.files_skipped)],
+    )
+}
+
+fn suppression(families: &Families, snapshot: &Snapshot) -> Result<(), prometheus::Error> {
+    let counters = &snapshot.suppression;
+    let of = |id: &str| counters.suppressed.get(&id.parse().ok()?).copied();
+    let rules = snapshot.rules.iter();
+    families.counts(
+        "wirelynx_alerts_suppressed_total",
+        "Alerts of the rule that were not written because of the limit",
+        "rule",
+        rules.map(|id| (id.as_str(), of(id).unwrap_or(0))),
+    )?;
+    families.count(
+        "wirelynx_alert_summaries_total",
+        "Summaries of suppressed alerts",
+        counters.summaries,
+    )?;
+    families.count(
+        "wirelynx_alert_periods_cut_total",
+        "Periods of limited alerts that ended early because there were too many keys",
+        counters.cut,
+    )
+}
+
+fn reloads(families: &Families, reloads: &Reloads) -> Result<(), prometheus::Error> {
+    families.gauge(
+        "wirelynx_rules_generation",
+        "Which rules run: 1 for those of the start, and 1 more for each reload",
+        &[],
+        &[(&[], reloads.generation)],
+    )?;
+    families.gauge(
+        "wirelynx_rules_reload_timestamp_seconds",
+        "When the rules that run were loaded, in seconds since 1970",
+        &[],
+        &[(&[], reloads.timestamp_seconds)],
+    )?;
+    let results = [
+        ("success", reloads.successes),
+        ("failure", reloads.failures),
+    ];
+    families.counts(
+        "wirelynx_rules_reloads_total",
+        "Reloads of the rules, by result",
+        "result",
+        results,
+    )?;
+    families.count(
+        "wirelynx_rule_instances_dropped_total",
+        "Attempts to match a rule given up because a reload changed or removed it",
+        reloads.instances_dropped,
     )
 }
 

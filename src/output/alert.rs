@@ -1,11 +1,14 @@
 //! Alerts as text: one JSON object a line, or MMT's CSV line.
 
+use super::limit::{Fields, Summary};
 use super::time::Iso8601;
 use crate::dissect::attribute::Type;
 use crate::expr::evaluate::Scalar;
+use crate::packet::Timestamp;
 use crate::rules::joins::Alert;
 use crate::rules::program::{Event, Program};
 use crate::rules::record;
+use crate::rules::verdict::Verdict;
 use std::fmt::Write;
 use std::net::{Ipv4Addr, Ipv6Addr};
 
@@ -42,11 +45,24 @@ impl std::str::FromStr for Format {
 pub fn write(line: &mut String, format: Format, program: &Program, alert: &Alert) {
     match format {
         Format::Json => write_json(line, program, alert),
-        Format::MmtCsv => write_csv(line, program, alert),
+        Format::MmtCsv => write_csv(line, program, alert, 0),
     }
 }
 
-fn write_csv(line: &mut String, program: &Program, alert: &Alert) {
+/// Append what is said of suppressed alerts to `line`, without a line end.
+pub fn write_summary(line: &mut String, format: Format, summary: &Summary) {
+    let place = usize::try_from(summary.alert.rule).unwrap_or(usize::MAX);
+    let Some(program) = summary.rules.programs.get(place) else {
+        return;
+    };
+    match format {
+        Format::Json => write_json_summary(line, program, summary),
+        Format::MmtCsv => write_csv(line, program, &summary.alert, summary.suppressed),
+    }
+}
+
+/// The line of one alert, which may be the last of several that were suppressed.
+fn write_csv(line: &mut String, program: &Program, alert: &Alert, suppressed: u64) {
     let property = &program.property;
     let _ = write!(
         line,
@@ -63,6 +79,9 @@ fn write_csv(line: &mut String, program: &Program, alert: &Alert) {
             .chars()
             .map(|c| if c == '"' { '\'' } else { c }),
     );
+    if suppressed > 0 {
+        let _ = write!(line, " (alerts suppressed: {suppressed})");
+    }
     line.push_str("\",");
     let start = line.len();
     history(line, program, alert);
@@ -196,18 +215,42 @@ fn write_array(line: &mut String, bytes: &[u8], width: usize) -> std::fmt::Resul
     line.write_char(']')
 }
 
-fn write_json(line: &mut String, program: &Program, alert: &Alert) {
+/// Everything up to the description.
+fn begin_json(line: &mut String, timestamp: Timestamp, program: &Program, verdict: Verdict) {
     let property = &program.property;
     let _ = write!(
         line,
         "{{\"timestamp\":\"{}\",\"event_type\":\"alert\",\"alert\":{{\"rule_id\":{},\"verdict\":\"{}\",\
          \"type\":\"{}\",\"description\":",
-        Iso8601(alert.timestamp),
+        Iso8601(timestamp),
         property.id,
-        alert.verdict.name(),
+        verdict.name(),
         property.kind.name(),
     );
     quoted(line, &property.description);
+}
+
+fn write_json_summary(line: &mut String, program: &Program, summary: &Summary) {
+    let alert = &summary.alert;
+    begin_json(line, summary.timestamp, program, alert.verdict);
+    let _ = write!(
+        line,
+        ",\"suppressed\":{},\"first\":\"{}\",\"last\":\"{}\",\"key\":{{",
+        summary.suppressed,
+        Iso8601(summary.first),
+        Iso8601(summary.last),
+    );
+    let fields = Fields::of(program, alert.bound);
+    if let Some(event) = fields.event {
+        let record = alert.record.get(event.offset..).unwrap_or(&[]);
+        let positions = fields.positions.iter().map(|at| usize::from(*at));
+        json_values(line, event, record, positions);
+    }
+    line.push_str("},\"events\":[]}}");
+}
+
+fn write_json(line: &mut String, program: &Program, alert: &Alert) {
+    begin_json(line, alert.timestamp, program, alert.verdict);
     if alert.timed_out {
         line.push_str(",\"timed_out\":true");
     } else {
@@ -223,18 +266,30 @@ fn write_json(line: &mut String, program: &Program, alert: &Alert) {
             record::number(record)
         );
         separator = ",";
-        let mut comma = "";
-        for (position, field) in event.layout.fields.iter().enumerate() {
-            let value = event.layout.read(record, position);
-            if !matches!(value, Scalar::Absent) {
-                let _ = write!(line, "{comma}\"{}\":", field.attribute);
-                json_value(line, field.attribute.kind(), value);
-                comma = ",";
-            }
-        }
+        json_values(line, event, record, 0..event.layout.fields.len());
         line.push_str("}}");
     }
     line.push_str("]}}");
+}
+
+/// Members of an object: the values that are there, of these fields.
+fn json_values(
+    line: &mut String,
+    event: &Event,
+    record: &[u8],
+    positions: impl Iterator<Item = usize>,
+) {
+    let mut comma = "";
+    for position in positions {
+        let value = event.layout.read(record, position);
+        if let Some(field) = event.layout.fields.get(position)
+            && !matches!(value, Scalar::Absent)
+        {
+            let _ = write!(line, "{comma}\"{}\":", field.attribute);
+            json_value(line, field.attribute.kind(), value);
+            comma = ",";
+        }
+    }
 }
 
 /// A value as JSON: text as text where it is UTF-8, with what is not replaced.

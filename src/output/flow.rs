@@ -158,6 +158,7 @@ const fn protocol_name(number: u8) -> Option<&'static str> {
 
 #[cfg(test)]
 mod tests {
+    use super::super::testing::check;
     use super::*;
     use crate::dissect::application::stream::ApplicationState;
     use crate::flow::EndReason;
@@ -204,38 +205,6 @@ mod tests {
         write_json(&mut out, record, 0).unwrap();
         assert_eq!(out.last(), Some(&b'\n'));
         serde_json::from_slice(&out).unwrap()
-    }
-
-    /// Check `value` against what of JSON Schema the file uses.
-    fn check(value: &Value, schema: &Value, root: &Value, place: &str) {
-        if let Some(reference) = schema["$ref"].as_str() {
-            let schema = root.pointer(reference.trim_start_matches('#')).unwrap();
-            return check(value, schema, root, place);
-        }
-        let fits = match schema["type"].as_str().unwrap() {
-            "object" => value.is_object(),
-            "string" => value.is_string(),
-            "integer" => value.is_u64(),
-            "number" => value.is_number(),
-            other => panic!("{place}: type {other} is not checked"),
-        };
-        assert!(fits, "{place}: {value} is no {}", schema["type"]);
-        if let Some(allowed) = schema["enum"].as_array() {
-            assert!(allowed.contains(value), "{place}: {value}");
-        }
-        let Some(object) = value.as_object() else {
-            return;
-        };
-        assert_eq!(schema["additionalProperties"], false, "{place}");
-        for required in schema["required"].as_array().unwrap() {
-            let name = required.as_str().unwrap();
-            assert!(object.contains_key(name), "{place}: no {name}");
-        }
-        for (name, value) in object {
-            let property = schema["properties"].get(name);
-            let property = property.unwrap_or_else(|| panic!("{place}: {name} is not described"));
-            check(value, property, root, &format!("{place}.{name}"));
-        }
     }
 
     #[test]

@@ -2,6 +2,9 @@
 
 pub mod alert;
 pub mod flow;
+pub mod limit;
+#[cfg(test)]
+mod testing;
 pub mod time;
 pub mod writer;
 

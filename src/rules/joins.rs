@@ -4,6 +4,8 @@
 //! Everything here works on matches, instances and time alone; the packet is only asked again for
 //! operators whose events share one packet.
 
+mod adopt;
+
 pub use super::matches::{Alert, Counters, Limits, Match, SamePacket};
 
 use super::candidates::{Candidate, Candidates};

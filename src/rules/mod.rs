@@ -15,6 +15,7 @@ pub mod partition;
 pub mod program;
 pub mod property;
 pub mod record;
+pub mod reload;
 pub mod store;
 pub mod verdict;
 pub mod wheel;

@@ -36,7 +36,7 @@ impl Partition {
         if program.single.is_some() {
             return Self::Packet;
         }
-        let classes = classes_of(&program.events, &program.machine);
+        let classes = classes_of(&program.events, &program.machine, attributes);
         let count = u8::try_from(program.events.len()).unwrap_or(u8::MAX);
         let slot_of = |class: &Vec<Term>, event: u8| {
             let own = class.iter().find(|(number, _)| *number == event);
@@ -57,8 +57,9 @@ impl Partition {
     }
 }
 
-/// Classes of equal values, in the order of their first value.
-fn classes_of(events: &[Event], machine: &Machine) -> Vec<Vec<Term>> {
+/// Classes of equal values, in the order of their first value. Values are in the order of event and
+/// attribute: slots depend on the other rules that are loaded.
+fn classes_of(events: &[Event], machine: &Machine, attributes: &Attributes) -> Vec<Vec<Term>> {
     let bound = surely_bound(machine);
     let mut classes: Vec<Vec<Term>> = Vec::new();
     for (number, event) in (1_u8..).zip(events) {
@@ -84,8 +85,17 @@ fn classes_of(events: &[Event], machine: &Machine) -> Vec<Vec<Term>> {
             }
         }
     }
-    classes.iter_mut().for_each(|class| class.sort_unstable());
-    classes.sort_unstable();
+    let attribute = |slot: Slot| {
+        attributes
+            .ids
+            .get(usize::from(slot))
+            .map(|id| id.sort_key())
+    };
+    let order = |(event, slot): &Term| (*event, attribute(*slot));
+    classes
+        .iter_mut()
+        .for_each(|class| class.sort_by_key(order));
+    classes.sort_by_key(|class| class.first().map(order));
     classes
 }
 

@@ -310,6 +310,19 @@ impl Program {
         Ok(program)
     }
 
+    /// Let its conditions remember what those of `other`, the same rule compiled in another rule
+    /// set, remember, and the other way round.
+    pub fn share_memory(&mut self, other: &Self) {
+        for (event, other) in self.events.iter_mut().zip(&other.events) {
+            for (code, other) in event.guard.iter_mut().zip(&other.guard) {
+                code.share_memory(other);
+            }
+            for (condition, other) in event.residual.iter_mut().zip(&other.residual) {
+                condition.code.share_memory(&other.code);
+            }
+        }
+    }
+
     /// Event by number, from 1.
     pub fn event(&self, number: u8) -> Option<&Event> {
         self.events.get(usize::from(number).checked_sub(1)?)
@@ -507,11 +520,20 @@ fn compile_event(
             .accesses
             .extend(presence.map(|access| (protocol_of(&access, attributes), access)));
     }
-    // One order for all events, so that more of them share the hash of a packet's values.
-    event
-        .keys
-        .sort_by_key(|key| (key.slot, key.earlier.place.event));
+    sort_keys(&mut event.keys, attributes);
     Ok(event)
+}
+
+/// One order for all events, so that more of them share the hash of a packet's values; by attribute
+/// and not by slot, as instances outlive the rule set that gave the slots.
+fn sort_keys(keys: &mut [Key], attributes: &Attributes) {
+    let attribute = |slot: Slot| {
+        attributes
+            .ids
+            .get(usize::from(slot))
+            .map(|id| id.sort_key())
+    };
+    keys.sort_by_key(|key| (attribute(key.slot), key.earlier.place.event));
 }
 
 /// Sort a condition of an event into guard, keys and residual. `is_key` says of an earlier event

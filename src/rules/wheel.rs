@@ -178,12 +178,12 @@ impl Wheel {
         self.length > ENTRIES_PER_KEY * live + 4096
     }
 
-    /// Forget the entries for which `alive` is false.
-    pub fn sweep(&mut self, mut alive: impl FnMut(&Entry) -> bool) {
+    /// Forget the entries for which `alive` is false. It may change keys.
+    pub fn sweep(&mut self, mut alive: impl FnMut(&mut Entry) -> bool) {
         let mut length = 0;
         for level in &mut self.levels {
             for entries in &mut level.slots {
-                entries.retain(&mut alive);
+                entries.retain_mut(&mut alive);
                 length += entries.len();
             }
         }

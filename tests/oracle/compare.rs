@@ -51,7 +51,7 @@ fn comparable(alerts: &[Alert]) -> Vec<Alert> {
 }
 
 /// The properties of a rule file, which has no mistakes.
-fn read(xml: &str) -> Vec<Property> {
+pub(crate) fn read(xml: &str) -> Vec<Property> {
     let text = format!("<beginning>{xml}</beginning>");
     let lists = Lists::new(Vec::new());
     let read = read_bytes("rules", text.as_bytes(), Mode::Standard, &lists);

@@ -20,6 +20,7 @@ mod corners;
 mod expression;
 mod generate;
 mod random;
+mod reload;
 mod rule;
 mod semantics;
 mod traffic;

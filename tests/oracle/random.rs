@@ -1,6 +1,7 @@
 //! Numbers that one seed determines.
 
 /// SplitMix64.
+#[derive(Clone)]
 pub(crate) struct Random(u64);
 
 impl Random {

@@ -141,6 +141,14 @@ impl List {
         &self.name
     }
 
+    /// Has it the same entries as another one, wherever both were read from?
+    pub fn has_entries_of(&self, other: &Self) -> bool {
+        self.ipv4 == other.ipv4
+            && self.ipv6 == other.ipv6
+            && self.texts == other.texts
+            && self.numbers == other.numbers
+    }
+
     /// Number of entries.
     pub fn len(&self) -> usize {
         self.entries
@@ -258,7 +266,7 @@ fn coarse(ranges: &Ranges<u32>) -> Vec<u64> {
 }
 
 /// Texts, one behind the other, and where each is.
-#[derive(Debug, Default)]
+#[derive(Debug, Default, PartialEq, Eq)]
 struct Texts {
     bytes: Vec<u8>,
     /// Start and length of each, in the order of the texts.
