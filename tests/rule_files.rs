@@ -9,7 +9,6 @@ use std::path::{Path, PathBuf};
 use wirelynx::diagnostic::Diagnostic;
 use wirelynx::dissect::Protocol;
 use wirelynx::expr::Mode;
-use wirelynx::expr::functions::FUNCTIONS;
 use wirelynx::expr::functions::lists::Lists;
 use wirelynx::rules::load::{self, FileResult};
 use wirelynx::rules::property::Node;
@@ -243,20 +242,6 @@ fn folders_are_read_with_those_in_them() {
         .collect();
     let expected = ["10.xml", "9.xml", "a/9.xml", "b/2.xml", "b/c/1.xml"];
     assert_eq!(names, expected.map(Path::new));
-}
-
-#[test]
-fn the_language_reference_names_every_function() {
-    let readme = Path::new(env!("CARGO_MANIFEST_DIR")).join("rules/README.md");
-    let text = std::fs::read_to_string(readme).unwrap();
-    for function in FUNCTIONS {
-        let call = format!("`{}(", function.name);
-        assert!(
-            text.contains(&call),
-            "rules/README.md lacks {}",
-            function.name
-        );
-    }
 }
 
 /// Files that are as large as allowed and as bad as possible are told off in little time.
