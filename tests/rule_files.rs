@@ -300,6 +300,16 @@ fn hostile_files() -> Vec<String> {
             let pattern = format!("{number}.{{200}}b");
             format!("<event boolean_expression=\"#regex(tcp.p_payload, '{pattern}')\"/>")
         }),
+        fill(
+            "<beginning>",
+            &format!(
+                "<property repeat_times='60' delay_max='1' property_id='1'>{}</property>",
+                "<event boolean_expression='(tcp.fin == tcp.fin)'/>"
+            ),
+            "</beginning>",
+        ),
+        many(long("(udp.len != 5) &amp;&amp; "))
+            .replace("property_id", "repeat_times='60' delay_max='1' property_id"),
         fill("", "<", ""),
         fill("", "<a", ""),
         fill("<a ", "b='' ", "/>"),
@@ -345,7 +355,7 @@ impl Random {
 }
 
 /// Pieces that mean something in rule files.
-const PIECES: [&str; 30] = [
+const PIECES: [&str; 37] = [
     "<",
     ">",
     "/>",
@@ -374,6 +384,13 @@ const PIECES: [&str; 30] = [
     "-1",
     ".1",
     "#in_list(",
+    "#regex(udp.p_payload, '(a|b){9}",
+    "#strcasestr(",
+    "0x1f",
+    "10.0.0.0/8",
+    "2001:db8::/32",
+    "00:11:22:33:44:55",
+    " repeat_times=\"7\"",
     "\u{fffd}",
     "\0",
 ];

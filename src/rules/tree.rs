@@ -25,6 +25,8 @@ pub(super) struct Reader<'t> {
     pub(super) ids: HashMap<u32, usize>,
     /// Problems counted so far, and how many of them are errors.
     pub(super) counted: (usize, usize),
+    /// How long the properties with repetitions are when these are written out.
+    pub(super) written_out: u64,
 }
 
 const PROPERTY_ATTRIBUTES: &[&str] = &[
@@ -126,7 +128,7 @@ impl Reader<'_> {
         let mut found = Vec::new();
         self.find_events(element, &mut found);
         let numbered = self.number_events(element, &found);
-        if let Some(problem) = repeat::too_many(element, self.mode) {
+        if let Some(problem) = repeat::too_many(element, self.mode, &mut self.written_out) {
             self.problems.push(problem);
             return;
         }
