@@ -54,6 +54,10 @@ pub const RULE_FILES_MAX: usize = 100_000;
 /// for each line.
 pub const DIAGNOSTICS_MAX: usize = 1_000;
 
+/// Length in bytes of the events of one rule file that repetitions make more of: as much as a file
+/// without them can have.
+pub const REPEATED_MAX: u64 = 4 << 20;
+
 /// Size of one list file in bytes: room for ten million networks of IPv6 as they are written.
 pub const LIST_FILE_MAX: u64 = 512 << 20;
 
@@ -69,7 +73,7 @@ pub const LISTS_MAX: usize = 1_024;
 /// Memory of the automaton of one regular expression in bytes, and of each step of making it.
 /// Patterns of rules take some KiB; what takes more grows exponentially with its repetitions.
 /// Making one of this size takes some milliseconds.
-pub const PATTERN_BYTES_MAX: usize = 256 << 10;
+pub const PATTERN_BYTES_MAX: usize = 128 << 10;
 
 /// Memory of all automata of regular expressions in bytes.
 pub const PATTERNS_BYTES_MAX: usize = 256 << 20;

@@ -393,7 +393,7 @@ mod tests {
             (
                 "#regex(udp.p_payload, 'a.{500}b')",
                 22..32,
-                "this pattern needs more than 256 KiB",
+                "this pattern needs more than 128 KiB",
             ),
             (
                 "#regex(udp.p_payload, '\\xff')",

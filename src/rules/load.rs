@@ -243,6 +243,7 @@ fn read_text(name: &str, text: &str, mode: Mode, lists: &Lists) -> FileResult {
         problems,
         ids: HashMap::new(),
         counted: (0, 0),
+        written_out: 0,
     };
     let properties = reader.document(&roots);
     let mut problems = reader.problems;

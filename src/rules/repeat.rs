@@ -12,9 +12,12 @@ use super::property::{Event, Node, Operator, OperatorNode, Window};
 use super::xml::{Attribute, Element};
 use crate::diagnostic::Problem;
 use crate::expr::{self, Expr, Mode};
-use crate::limits::EVENTS_MAX;
+use crate::limits::{EVENTS_MAX, REPEATED_MAX};
 use std::collections::BTreeMap;
 use std::ops::Range;
+
+/// What an event takes beside its attributes in the length of a file.
+const EVENT_LENGTH: u64 = 64;
 
 /// Longest number worth reading: events are bounded by [`EVENTS_MAX`].
 const DIGITS_MAX: usize = 9;
@@ -37,27 +40,43 @@ pub(super) fn check(element: &Element<'_>, mode: Mode) -> Option<Problem> {
     Some(problem.expected(format!("expected 1 to {EVENTS_MAX}")))
 }
 
-/// The same when a property that repeats parts has too many events.
-pub(super) fn too_many(property: &Element<'_>, mode: Mode) -> Option<Problem> {
-    let count = events_of(property, mode);
-    let is_repeated = first_repeated(property, mode)?;
+/// The same when a property that repeats parts has too many events, or all of a file together
+/// become too long: `written_out` is how long those before it have.
+pub(super) fn too_many(
+    property: &Element<'_>,
+    mode: Mode,
+    written_out: &mut u64,
+) -> Option<Problem> {
+    let repeated = first_repeated(property, mode)?;
+    let count = total(property, mode, &|_| 1);
     let most = u64::try_from(EVENTS_MAX).unwrap_or(u64::MAX);
-    if count <= most {
-        return None;
+    if count > most {
+        let message = format!("with its repetitions this property has {count} events");
+        let problem = Problem::error(place(repeated), message);
+        return Some(problem.expected(format!("expected at most {EVENTS_MAX}")));
     }
-    let message = format!("with its repetitions this property has {count} events");
-    let problem = Problem::error(place(is_repeated), message);
-    Some(problem.expected(format!("expected at most {EVENTS_MAX}")))
+    let length = total(property, mode, &|event| {
+        let lengths = event.attributes.iter().map(|a| a.value.text.len());
+        u64::try_from(lengths.sum::<usize>()).unwrap_or(u64::MAX)
+    });
+    let length = length.saturating_add(count.saturating_mul(EVENT_LENGTH));
+    *written_out = written_out.saturating_add(length);
+    (*written_out > REPEATED_MAX).then(|| {
+        let message = "the repetitions of this file are too long when they are written out";
+        let problem = Problem::error(place(repeated), message);
+        problem.expected(format!("expected at most {REPEATED_MAX} bytes of events"))
+    })
 }
 
-/// Events below an element when repetitions are written out.
-fn events_of(element: &Element<'_>, mode: Mode) -> u64 {
+/// What the events below an element come to when repetitions are written out.
+fn total(element: &Element<'_>, mode: Mode, of: &dyn Fn(&Element<'_>) -> u64) -> u64 {
     if element.name == "event" {
-        return 1;
+        return of(element);
     }
-    let parts = element.children.iter().map(|child| events_of(child, mode));
-    let count = parts.fold(0, u64::saturating_add);
-    count.saturating_mul(u64::from(times(element, mode)))
+    let parts = element.children.iter();
+    let parts = parts.map(|child| total(child, mode, of));
+    let sum = parts.fold(0, u64::saturating_add);
+    sum.saturating_mul(u64::from(times(element, mode)))
 }
 
 fn first_repeated<'e, 't>(element: &'e Element<'t>, mode: Mode) -> Option<&'e Attribute<'t>> {
@@ -465,5 +484,23 @@ mod tests {
         }
         let counted = "repeat_times=\"2\" counter_min=\"1\" counter_max=\"5\"";
         assert_eq!(property(&whole(counted)).events.len(), 4);
+    }
+
+    /// A file cannot be made far longer than it is.
+    #[test]
+    fn what_repetitions_come_to_is_bounded() {
+        let long = format!("{}true", "true &amp;&amp; ".repeat(8_000));
+        let whole = |id: u8| {
+            format!(
+                "<property property_id=\"{id}\" repeat_times=\"40\" {DELAY}>{}</property>",
+                event(1, &long)
+            )
+        };
+        let read = |count: u8| read(&(1..=count).map(whole).collect::<String>(), Mode::Standard);
+        assert!(!read(1).has_errors());
+        let found = read(2);
+        let error = found.diagnostics.iter().find(|d| d.is_error()).unwrap();
+        let message = "the repetitions of this file are too long when they are written out";
+        assert_eq!((error.message.as_str(), error.line), (message, 1));
     }
 }

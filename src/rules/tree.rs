@@ -25,6 +25,8 @@ pub(super) struct Reader<'t> {
     pub(super) ids: HashMap<u32, usize>,
     /// Problems counted so far, and how many of them are errors.
     pub(super) counted: (usize, usize),
+    /// How long the properties with repetitions are when these are written out.
+    pub(super) written_out: u64,
 }
 
 const PROPERTY_ATTRIBUTES: &[&str] = &[
@@ -126,7 +128,7 @@ impl Reader<'_> {
         let mut found = Vec::new();
         self.find_events(element, &mut found);
         let numbered = self.number_events(element, &found);
-        if let Some(problem) = repeat::too_many(element, self.mode) {
+        if let Some(problem) = repeat::too_many(element, self.mode, &mut self.written_out) {
             self.problems.push(problem);
             return;
         }
@@ -510,11 +512,17 @@ impl Reader<'_> {
             let help = "put two of them into an `<operator>`";
             self.problems.push(problem.help(help));
         }
+        let negated = self.negated(element, &children);
         let mut nodes: Vec<Option<Node>> = Vec::new();
-        for child in &children {
+        for (place, child) in children.iter().enumerate() {
+            let child = match negated {
+                Some(negated) if place == 1 => negated,
+                _ => child,
+            };
             nodes.push(self.node(child, events, copies));
         }
         let operator = match joint? {
+            Joint::Temporal(_) if negated.is_some() => Operator::Not,
             Joint::Temporal(operator) => operator,
             Joint::Compute => {
                 if children.len() != 1 {
@@ -532,7 +540,11 @@ impl Reader<'_> {
             let message = format!("`{name}` joins two parts, and here it has {found}");
             let problem = Problem::error(element.span.clone(), message);
             let expected = "expected two of `<event>` and `<operator>` inside";
-            self.problems.push(problem.expected(expected));
+            let help = match operator {
+                Operator::Not => "a NOT of one part stands as the second part of a THEN",
+                _ => "",
+            };
+            self.problems.push(problem.expected(expected).help(help));
         }
         let (right, left) = (nodes.pop().flatten(), nodes.pop().flatten());
         let operator = OperatorNode {
@@ -551,6 +563,36 @@ impl Reader<'_> {
         let window = operator.window;
         let node = Node::Operator(Box::new(operator));
         self.repeated(element, node, Some(window), copies)
+    }
+
+    /// The part that must not come, where the trigger of a `THEN` is a `NOT` of one part: it stands
+    /// for `a NOT b` with the delay of the `THEN`.
+    fn negated<'e, 't>(
+        &mut self,
+        element: &Element<'t>,
+        children: &[&'e Element<'t>],
+    ) -> Option<&'e Element<'t>> {
+        let value =
+            |element: &Element<'_>| attribute(element, "value").map(|v| v.value.text.clone());
+        let [_, trigger] = children else {
+            return None;
+        };
+        let is_both = value(element).as_deref() == Some("THEN")
+            && value(trigger).as_deref() == Some("NOT")
+            && self.mode == Mode::Standard;
+        let is_node = |child: &&Element<'_>| matches!(child.name, "event" | "operator");
+        let mut parts = trigger.children.iter().filter(is_node);
+        let (Some(part), None) = (parts.next().filter(|_| is_both), parts.next()) else {
+            return None;
+        };
+        let own = trigger.attributes.iter();
+        for found in own.filter(|found| !matches!(found.name, "value" | "description")) {
+            let message = format!("a NOT of one part has no `{}`", found.name);
+            let problem = Problem::error(found.name_span.clone(), message);
+            let help = "the delay of the THEN around it says how long the part must not come";
+            self.problems.push(problem.help(help));
+        }
+        Some(part)
     }
 
     /// May this operator have this delay? Of all, THEN alone knows an earlier trigger.

@@ -214,10 +214,10 @@ mod tests {
                 "this is no pattern: look-around, including look-ahead and look-behind, is not supported",
                 Some((0, 3)),
             ),
-            ("a.{100}b", "this pattern needs more than 256 KiB", None),
+            ("a.{100}b", "this pattern needs more than 128 KiB", None),
             (
                 "((a{1000}){1000}){1000}",
-                "this pattern needs more than 256 KiB",
+                "this pattern needs more than 128 KiB",
                 None,
             ),
         ] {
