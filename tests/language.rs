@@ -277,6 +277,32 @@ fn parts_come_as_often_as_asked() {
     assert_eq!(found.alerts, [0, 0, 0]);
 }
 
+/// "Then not b" is "a NOT b", with the delay of the `THEN`.
+#[test]
+fn a_not_of_one_part_is_that_of_two() {
+    let event = |number: u8, text: &str| {
+        let condition =
+            format!("((#strstr(udp.p_payload, '{text}') == 1) &amp;&amp; (ip.src != 0))");
+        format!(r#"<event event_id="{number}" boolean_expression="{condition}"/>"#)
+    };
+    let rule = |id: u8, value: &str, trigger: &str| {
+        let attributes = format!(
+            r#"property_id="{id}" type_property="ATTACK" value="{value}" delay_units="ms" delay_max="3""#
+        );
+        format!(
+            "<property {attributes}>{}{trigger}</property>",
+            event(1, "ask")
+        )
+    };
+    let negated = format!(r#"<operator value="NOT">{}</operator>"#, event(2, "answer"));
+    let rules = rule(1, "NOT", &event(2, "answer")) + &rule(2, "THEN", &negated);
+    let texts: [&[u8]; 6] = [b"ask", b"answer", b"ask", b"x", b"x", b"x"];
+    let mut packets: Vec<Vec<u8>> = texts.iter().map(|text| ipv4("10.0.0.1", text)).collect();
+    assert_eq!(run(&rules, Path::new("."), &packets).alerts, [1, 1]);
+    packets.truncate(2);
+    assert_eq!(run(&rules, Path::new("."), &packets).alerts, [0, 0]);
+}
+
 /// An event by itself, and what `rules show` makes of it.
 #[test]
 fn repetitions_are_shown() {

@@ -541,7 +541,9 @@ impl Reader<'_> {
             let problem = Problem::error(element.span.clone(), message);
             let expected = "expected two of `<event>` and `<operator>` inside";
             let help = match operator {
-                Operator::Not => "a NOT of one part stands as the second part of a THEN",
+                Operator::Not if self.mode == Mode::Standard => {
+                    "a NOT of one part stands as the second part of a THEN"
+                }
                 _ => "",
             };
             self.problems.push(problem.expected(expected).help(help));
