@@ -6,7 +6,8 @@
 
 use flate2::Compression;
 use flate2::write::GzEncoder;
-use std::io::Write;
+use std::io::{BufRead, BufReader, Write};
+use std::os::unix::net::UnixListener;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
 use tempfile::TempDir;
@@ -220,6 +221,7 @@ fn every_command_has_help() {
         "rules show",
         "protocols",
         "extract",
+        "reload",
     ];
     for command in commands {
         let words: Vec<&str> = command.split_whitespace().chain(["--help"]).collect();
@@ -234,11 +236,61 @@ fn every_command_has_help() {
         assert!(widest < Some(120), "{help:#?}");
     }
     let rules = ["rules check", "rules explain", "rules profile"];
-    for command in ["run", "read", "extract"].into_iter().chain(rules) {
+    for command in ["run", "read", "reload", "extract"]
+        .into_iter()
+        .chain(rules)
+    {
         let words: Vec<&str> = command.split(' ').chain(["--help"]).collect();
         place.run(&words).done().prints("Examples:");
     }
     place.run(&["--version"]).done().prints("wirelynx 0.");
+}
+
+/// A program of one answer in place of the appliance, and what the client makes of it.
+fn reload_answered(place: &Place, answer: &str) -> Ended {
+    let path = place.path("socket");
+    let listener = UnixListener::bind(&path).unwrap();
+    let ended = std::thread::scope(|scope| {
+        scope.spawn(|| {
+            let (client, _) = listener.accept().unwrap();
+            let mut request = String::new();
+            BufReader::new(&client).read_line(&mut request).unwrap();
+            assert_eq!(request, "reload\n");
+            (&client).write_all(answer.as_bytes()).unwrap();
+        });
+        place.run(&["reload", "-c", "c.toml"])
+    });
+    std::fs::remove_file(path).unwrap();
+    ended
+}
+
+#[test]
+fn a_reload_ends_as_the_appliance_says() {
+    let place = Place::new();
+    place.write("c.toml", "[control]\nsocket = 'socket'\n");
+    let success = "{\"result\":\"success\",\"generation\":2}\n";
+    reload_answered(&place, success)
+        .done()
+        .prints(success)
+        .says_nothing();
+    let failure = "{\"result\":\"failure\",\"error\":\"one\",\"findings\":[\"two\"]}\n";
+    let ended = reload_answered(&place, failure).status(1).prints(failure);
+    ended.says("two\nwirelynx: rules not reloaded: one\n");
+    for odd in ["", "{\"result\":", "nonsense\n", "[]\n", "{}\n"] {
+        reload_answered(&place, odd).status(1).says("wirelynx: ");
+    }
+    let silent = place.run(&["reload", "--socket", "socket"]).status(1);
+    silent
+        .prints_nothing()
+        .says("socket: No such file")
+        .says("control.socket");
+    place
+        .run(&["reload"])
+        .status(2)
+        .says("--socket PATH, or -c FILE");
+    place.write("none.toml", "");
+    let none = place.run(&["reload", "-c", "none.toml"]).status(2);
+    none.says("none.toml: control.socket is not set");
 }
 
 #[test]
@@ -263,6 +315,10 @@ fn wrong_usage_is_status_2() {
         .run(&["read", "web.pcap", "--rules", "rulez"])
         .status(2)
         .says("rules: rulez: No such");
+    place
+        .run(&["read", "web.pcap", "--alert-limit", "0/60s"])
+        .status(2)
+        .says("expected alerts/period such as 10/60s");
     place
         .run(&["extract", "web.pcap"])
         .status(2)

@@ -151,7 +151,7 @@ impl Reloader {
             Err(refused) => {
                 show(&self.shown, |shown| shown.reloads.failures += 1);
                 for finding in &refused.findings {
-                    tracing::error!("{finding}");
+                    tracing::error!("{}", finding.trim_end());
                 }
                 tracing::error!("rules not reloaded, the old ones run on: {}", refused.error);
                 Outcome::Failure(refused)

@@ -88,9 +88,9 @@ fn answer(mut client: UnixStream, reload: &mut dyn FnMut() -> Outcome) -> io::Re
     client.set_nonblocking(false)?;
     client.set_read_timeout(Some(CLIENT_TIME))?;
     client.set_write_timeout(Some(CLIENT_TIME))?;
-    let mut request = String::new();
-    BufReader::new((&client).take(REQUEST_MAX)).read_line(&mut request)?;
-    let mut line = match request.trim_end() {
+    let mut request = Vec::new();
+    BufReader::new((&client).take(REQUEST_MAX)).read_until(b'\n', &mut request)?;
+    let mut line = match String::from_utf8_lossy(&request).trim_end() {
         RELOAD => serde_json::to_string(&reload())?,
         other => {
             let error = format!("unknown request {other:?}; expected {RELOAD:?}");
@@ -172,13 +172,14 @@ mod tests {
 
         let other = || {
             let mut client = UnixStream::connect(&path).unwrap();
-            client.write_all(b"stop\n").unwrap();
+            client.write_all(b"stop\xff\n").unwrap();
             let mut answer = String::new();
             client.read_to_string(&mut answer).unwrap();
             answer
         };
         let answer = serve_one(&listener, &outcome, other);
-        let expected = r#""error":"unknown request \"stop\"; expected \"reload\"""#;
+        let expected =
+            "\"error\":\"unknown request \\\"stop\u{fffd}\\\"; expected \\\"reload\\\"\"";
         assert!(
             answer.contains(expected) && answer.ends_with("}\n"),
             "{answer}"

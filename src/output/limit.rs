@@ -140,11 +140,14 @@ pub struct Limiter {
 impl Limiter {
     /// With a secret of this run.
     pub fn new(limit: Limit, seed: u64) -> Self {
+        let mut periods = HashMap::new();
+        // Untouched memory costs address space only; where that is short, the room comes later.
+        let _ = periods.try_reserve(limit.keys_max);
         Self {
             period_ns: u64::try_from(limit.period.as_nanos()).unwrap_or(u64::MAX),
             limit,
             seed,
-            periods: HashMap::new(),
+            periods,
             ends: BTreeMap::new(),
             begun: 0,
             summaries: VecDeque::new(),
