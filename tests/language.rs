@@ -281,8 +281,11 @@ fn parts_come_as_often_as_asked() {
 #[test]
 fn a_not_of_one_part_is_that_of_two() {
     let event = |number: u8, text: &str| {
-        let condition =
-            format!("((#strstr(udp.p_payload, '{text}') == 1) &amp;&amp; (ip.src != 0))");
+        let tie = match number {
+            1 => "(ip.src != 0)",
+            _ => "(ip.src == ip.src.1)",
+        };
+        let condition = format!("((#strstr(udp.p_payload, '{text}') == 1) &amp;&amp; {tie})");
         format!(r#"<event event_id="{number}" boolean_expression="{condition}"/>"#)
     };
     let rule = |id: u8, value: &str, trigger: &str| {
