@@ -534,20 +534,7 @@ impl Reader<'_> {
         };
         let window = self.window(element);
         let window = window.filter(|window| self.looks_forward(element, operator, *window));
-        if children.len() < 2 && element.is_whole {
-            let name = operator.name();
-            let found = children.len();
-            let message = format!("`{name}` joins two parts, and here it has {found}");
-            let problem = Problem::error(element.span.clone(), message);
-            let expected = "expected two of `<event>` and `<operator>` inside";
-            let help = match operator {
-                Operator::Not if self.mode == Mode::Standard => {
-                    "a NOT of one part stands as the second part of a THEN"
-                }
-                _ => "",
-            };
-            self.problems.push(problem.expected(expected).help(help));
-        }
+        self.two_parts(element, operator, children.len());
         let (right, left) = (nodes.pop().flatten(), nodes.pop().flatten());
         let operator = OperatorNode {
             operator,
@@ -565,6 +552,23 @@ impl Reader<'_> {
         let window = operator.window;
         let node = Node::Operator(Box::new(operator));
         self.repeated(element, node, Some(window), copies)
+    }
+
+    fn two_parts(&mut self, element: &Element<'_>, operator: Operator, found: usize) {
+        if found >= 2 || !element.is_whole {
+            return;
+        }
+        let name = operator.name();
+        let message = format!("`{name}` joins two parts, and here it has {found}");
+        let problem = Problem::error(element.span.clone(), message);
+        let expected = "expected two of `<event>` and `<operator>` inside";
+        let help = match operator {
+            Operator::Not if self.mode == Mode::Standard => {
+                "a NOT of one part stands as the second part of a THEN"
+            }
+            _ => "",
+        };
+        self.problems.push(problem.expected(expected).help(help));
     }
 
     /// The part that must not come, where the trigger of a `THEN` is a `NOT` of one part: it stands
