@@ -247,7 +247,7 @@ fn folders_are_read_with_those_in_them() {
 /// Files that are as large as allowed and as bad as possible are told off in little time.
 #[test]
 fn hostile_files_take_little_time() {
-    let files = hostile_files();
+    let files: Vec<String> = hostile_files().into_iter().chain(costly_files()).collect();
     let lists = Lists::default();
     for (number, text) in files.iter().enumerate() {
         let started = std::time::Instant::now();
@@ -264,6 +264,33 @@ fn hostile_files_take_little_time() {
             "file {number}"
         );
     }
+}
+
+/// Files that ask for much work in few words.
+fn costly_files() -> [String; 3] {
+    let numbered = |event: fn(usize) -> String| {
+        let property = |number| {
+            let event = event(number);
+            format!("<property property_id='{}'>{event}</property>", number + 1)
+        };
+        let properties: String = (0..20_000).map(property).collect();
+        format!("<beginning>{properties}</beginning>")
+    };
+    let repeat = "repeat_times='60' delay_max='1' property_id='1'";
+    let event = |condition: &str| format!("<event boolean_expression='{condition}'/>");
+    let repeated = |condition: &str, count| {
+        let property = format!("<property {repeat}>{}</property>", event(condition));
+        format!("<beginning>{}</beginning>", property.repeat(count))
+    };
+    let long = format!("{}true", "(udp.len != 5) &amp;&amp; ".repeat(2_300));
+    [
+        numbered(|number| {
+            let pattern = format!("{number}.{{200}}b");
+            format!("<event boolean_expression=\"#regex(tcp.p_payload, '{pattern}')\"/>")
+        }),
+        repeated("(tcp.fin == tcp.fin)", 35_000),
+        repeated(&long, 65),
+    ]
 }
 
 /// Files that are as large as allowed and as bad as possible.
@@ -283,33 +310,11 @@ fn hostile_files() -> Vec<String> {
         let property = format!("<property property_id='1'>{event}</property>");
         fill("<beginning>", &property, "</beginning>")
     };
-    let numbered = |event: fn(usize) -> String| {
-        let property = |number| {
-            let event = event(number);
-            format!("<property property_id='{}'>{event}</property>", number + 1)
-        };
-        let properties: String = (0..20_000).map(property).collect();
-        format!("<beginning>{properties}</beginning>")
-    };
     vec![
         many(long("(udp.len != 5) &amp;&amp; ")),
         many(long("(udp.len != udp.len.1) &amp;&amp; ")),
         many(long("(udp.len == 5) || ")),
         many(long("(udp.len == 5) || (tcp.fin == 1) || ")),
-        numbered(|number| {
-            let pattern = format!("{number}.{{200}}b");
-            format!("<event boolean_expression=\"#regex(tcp.p_payload, '{pattern}')\"/>")
-        }),
-        fill(
-            "<beginning>",
-            &format!(
-                "<property repeat_times='60' delay_max='1' property_id='1'>{}</property>",
-                "<event boolean_expression='(tcp.fin == tcp.fin)'/>"
-            ),
-            "</beginning>",
-        ),
-        many(long("(udp.len != 5) &amp;&amp; "))
-            .replace("property_id", "repeat_times='60' delay_max='1' property_id"),
         fill("", "<", ""),
         fill("", "<a", ""),
         fill("<a ", "b='' ", "/>"),

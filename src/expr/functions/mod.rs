@@ -206,7 +206,7 @@ impl Parameter {
             Self::Text => "text",
             Self::Ipv4 => "IPv4 address",
             Self::Bytes => "bytes",
-            Self::Listed => "address, text or number",
+            Self::Listed => "attribute of an address, text or number",
             Self::ListName => "'list'",
             Self::Pattern => "'pattern'",
             Self::Constant => "'text'",
