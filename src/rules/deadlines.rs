@@ -149,8 +149,8 @@ impl Joins {
 struct NoPacket;
 
 impl SamePacket for NoPacket {
-    fn other(&mut self, _: &Program, _: u8) -> Option<Vec<u8>> {
-        None
+    fn other(&mut self, _: &Program, _: u8, _: &mut Vec<u8>) -> bool {
+        false
     }
 
     fn protocols(&self) -> ProtocolSet {

@@ -45,6 +45,8 @@ pub struct Joins {
     /// Of each rule: the events that `awaited` says, and whether an instance waits.
     noted: Vec<(u64, bool)>,
     candidates: Candidates,
+    /// Memory for what the packet shows as another event: as much as operators of one packet nest.
+    spare: Vec<Vec<u8>>,
     /// Looks that the event, or the deadline, has answered, by number and by the stay in which the
     /// operator was opened.
     pub(super) answered: Vec<(u8, u64)>,
@@ -111,6 +113,7 @@ impl Joins {
             },
             spent: vec![false; count],
             candidates: Candidates::default(),
+            spare: Vec::new(),
             answered: Vec::new(),
             answered_us: 0,
         }
@@ -494,36 +497,14 @@ impl Joins {
         emit: &mut impl FnMut(Alert),
     ) -> bool {
         let program = step.program;
-        for (_, edge) in program.edges_from(state) {
-            let Some(record) = packet.other(program, edge.event) else {
-                continue;
-            };
-            let Some(store) = self.store(step.rule) else {
-                return false;
-            };
-            let (bound, sequence) = store
-                .instance(index)
-                .map_or((0, 0), |instance| (instance.bound, instance.sequence));
-            let seen = Seen {
-                record: &record,
-                protocols: packet.protocols(),
-            };
-            let joined = Joined {
-                program,
-                event: edge.event,
-                seen,
-                earlier: store.record(index),
-                bound,
-            };
-            if joined.holds() {
-                // There is nothing to stay for: the time of its state is over with this packet.
-                let moves = Edge {
-                    stays: false,
-                    ..*edge
-                };
-                return self.take(step, (index, sequence), &moves, &record, packet, emit);
-            }
+        let mut record = self.spare.pop().unwrap_or_default();
+        let way = self.way_now(step, (index, state), packet, &mut record);
+        if let Some((sequence, edge)) = way {
+            let reported = self.take(step, (index, sequence), &edge, &record, packet, emit);
+            self.spare.push(record);
+            return reported;
         }
+        self.spare.push(record);
         let timeout = program.machine.state(state).timeout;
         let silent = program.mode == Mode::Compat && program.events.len() > 2;
         if silent && Machine::is_final(timeout) {
@@ -531,6 +512,42 @@ impl Joins {
             return false;
         }
         self.leave_in_time(step, index, state, NOTHING_RUNS, packet, emit)
+    }
+
+    /// The way out of a state that the packet may take which brought an instance there, with the
+    /// stay it leads from; `record` then has what the packet shows.
+    fn way_now(
+        &self,
+        step: Step<'_>,
+        (index, state): (u32, StateId),
+        packet: &mut impl SamePacket,
+        record: &mut Vec<u8>,
+    ) -> Option<(u64, Edge)> {
+        let program = step.program;
+        let store = self.store(step.rule)?;
+        let instance = store.instance(index)?;
+        for (_, edge) in program.edges_from(state) {
+            if !packet.other(program, edge.event, record) {
+                continue;
+            }
+            let seen = Seen {
+                record,
+                protocols: packet.protocols(),
+            };
+            let joined = Joined {
+                program,
+                event: edge.event,
+                seen,
+                earlier: store.record(index),
+                bound: instance.bound,
+            };
+            if joined.holds() {
+                // There is nothing to stay for: the time of its state is over with this packet.
+                let stays = false;
+                return Some((instance.sequence, Edge { stays, ..*edge }));
+            }
+        }
+        None
     }
 
     /// The window of an instance has passed: it goes where its state says.

@@ -42,8 +42,8 @@ pub struct Match<'a> {
 
 /// Asks the current packet whether it may also be another event, for operators of one packet.
 pub trait SamePacket {
-    /// The record of that event, when the packet allows it.
-    fn other(&mut self, program: &Program, event: u8) -> Option<Vec<u8>>;
+    /// Does the packet allow it? Its record is then in `record`.
+    fn other(&mut self, program: &Program, event: u8, record: &mut Vec<u8>) -> bool;
 
     /// Its protocols.
     fn protocols(&self) -> ProtocolSet;

@@ -399,14 +399,16 @@ fn at(index: u32) -> usize {
 }
 
 impl SamePacket for Message<'_, '_> {
-    fn other(&mut self, program: &Program, event: u8) -> Option<Vec<u8>> {
-        let event = program.event(event)?;
+    fn other(&mut self, program: &Program, event: u8, record: &mut Vec<u8>) -> bool {
+        let Some(event) = program.event(event) else {
+            return false;
+        };
         if !self.allows(event) {
-            return None;
+            return false;
         }
-        let mut record = vec![0; event.layout.size];
-        self.record(event, &mut record);
-        Some(record)
+        record.resize(event.layout.size, 0);
+        self.record(event, record);
+        true
     }
 
     fn protocols(&self) -> ProtocolSet {
