@@ -33,7 +33,7 @@ const SAME_PACKET: &str = r#"<beginning><property property_id="9001" type_proper
     <event boolean_expression="(tcp.syn == 1)"/>
     <operator value="THEN">
         <event boolean_expression="((tcp.ack == 1) &amp;&amp; (ip.src == ip.src.1))"/>
-        <event boolean_expression="(tcp.rst == 9)"/>
+        <event boolean_expression="((tcp.ack == 1) &amp;&amp; (tcp.seq_nb == tcp.seq_nb.1))"/>
     </operator>
 </property></beginning>"#;
 
