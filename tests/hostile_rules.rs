@@ -118,7 +118,7 @@ fn a_rule_has_63_events_and_no_more() {
 #[test]
 fn patterns_cannot_explode() {
     let bomb = |pattern: &str| event(&format!("(#regex(http.uri, '{pattern}') == 1)"));
-    is_refused(&bomb("((a{1000}){1000}){1000}"), "needs more than 256 KiB");
+    is_refused(&bomb("((a{1000}){1000}){1000}"), "needs more than 128 KiB");
     is_refused(&bomb(&"(".repeat(20_000)), "unclosed group");
     // Linear for the one engine, exponential for others.
     is_taken(&bomb("^(a+)+$"));

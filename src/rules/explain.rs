@@ -3,7 +3,7 @@
 
 use super::access::{Access, Wanted};
 use super::graph::Graph;
-use super::listing::{heading, one_line};
+use super::listing::{heading, one_line, repetition};
 use super::machine::{INIT, StateId};
 use super::partition::Partition;
 use super::program::{Event, Program, Slot};
@@ -85,7 +85,8 @@ fn describe(
 ) {
     let written = program.property.events.get(usize::from(number) - 1);
     let description = written.map_or("", |event| event.description.as_str());
-    let title = format!("\nevent {number}  {}", one_line(description));
+    let again = repetition(written);
+    let title = format!("\nevent {number}  {}{again}", one_line(description));
     let _ = writeln!(out, "{}", title.trim_end());
     let mut row = |name: &str, value: String| {
         let _ = writeln!(out, "  {name:<13}  {value}");

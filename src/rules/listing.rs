@@ -246,7 +246,7 @@ pub fn one_line(text: &str) -> String {
 }
 
 /// That an event is an earlier repetition of another one.
-fn repetition(event: Option<&Event>) -> String {
+pub(super) fn repetition(event: Option<&Event>) -> String {
     let repeats = event.and_then(|event| event.repeats);
     repeats.map_or_else(String::new, |of| format!("  (event {of}, repeated)"))
 }
