@@ -167,6 +167,8 @@ pub enum Extract {
     Field(Field),
     /// It is worked out from everything known of the packet.
     Call(Call),
+    /// The same, of an application message: a packet that completes none does not have it.
+    Message(Call),
 }
 
 /// Offset of the header, and everything known of the packet.
@@ -178,7 +180,7 @@ impl Extract {
     pub fn read<'a>(self, view: &View<'a>, header: usize) -> Option<Value<'a>> {
         match self {
             Self::Field(field) => field.read(view, header),
-            Self::Call(call) => call(view, header),
+            Self::Call(call) | Self::Message(call) => call(view, header),
         }
     }
 }
@@ -187,6 +189,11 @@ impl Attribute {
     /// An attribute of packet scope that is worked out.
     pub const fn packet(id: u16, name: &'static str, kind: Type, call: Call) -> Self {
         Self::new(id, name, kind, Extract::Call(call))
+    }
+
+    /// An attribute of packet scope that is worked out of a message, [`View::message`].
+    pub const fn message(id: u16, name: &'static str, kind: Type, call: Call) -> Self {
+        Self::new(id, name, kind, Extract::Message(call))
     }
 
     /// An attribute of packet scope at a fixed place of its header.
@@ -331,6 +338,11 @@ impl Reader {
             How::Own(Extract::Call(call)) if self.protocol == Protocol::Meta => Some(call),
             _ => None,
         }
+    }
+
+    /// Does only a message have the attribute?
+    pub fn is_of_message(self) -> bool {
+        matches!(self.how, How::Own(Extract::Message(_)))
     }
 }
 

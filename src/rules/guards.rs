@@ -74,6 +74,8 @@ pub(super) enum Short {
     Field(Protocol, Field),
     /// Worked out without a header.
     Frame(Call),
+    /// Not there without a message, and worked out of it.
+    Message,
     /// None.
     No,
 }
@@ -138,10 +140,12 @@ impl Extraction {
 }
 
 fn short_way(reader: Reader) -> Short {
-    match (reader.field(), reader.of_frame()) {
-        (Some((protocol, field)), _) => Short::Field(protocol, field),
-        (None, Some(call)) => Short::Frame(call),
-        (None, None) => Short::No,
+    if let Some((protocol, field)) = reader.field() {
+        return Short::Field(protocol, field);
+    }
+    match reader.is_of_message() {
+        true => Short::Message,
+        false => reader.of_frame().map_or(Short::No, Short::Frame),
     }
 }
 
@@ -261,8 +265,10 @@ impl<'b, 'm> Message<'b, 'm> {
     /// leads to no step it is not worth keeping: see [`Message::keep`].
     #[inline]
     pub(super) fn fresh_value(&mut self, slot: Slot, short: Short) -> Option<Value<'b>> {
-        if let Short::Field(protocol, field) = short {
-            return field.read_from(self.header_of(protocol)?);
+        match short {
+            Short::Field(protocol, field) => return field.read_from(self.header_of(protocol)?),
+            Short::Message if self.view.message.is_none() => return None,
+            _ => {}
         }
         let there = self.extract_here(slot);
         let value = self.values.get(usize::from(slot)).copied();
@@ -294,6 +300,7 @@ impl<'b, 'm> Message<'b, 'm> {
                 header.and_then(|header| field.read_from(header))
             }
             Some(Short::Frame(call)) => call(self.view, 0),
+            Some(Short::Message) if self.view.message.is_none() => None,
             _ => return self.work_out(slot),
         };
         value.is_some_and(|value| self.note(slot, value))

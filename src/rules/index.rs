@@ -94,13 +94,17 @@ impl Set {
     /// Keep only members that are in these words too.
     pub fn keep(&mut self, others: &[u64]) {
         self.start = 0;
-        for (block, summary) in self.summary.iter().enumerate() {
+        for (block, summary) in self.summary.iter_mut().enumerate() {
             let mut left = *summary;
             while left != 0 {
                 let place = block * 64 + trailing_zeros(left);
-                left &= left - 1;
+                let bit = left & left.wrapping_neg();
+                left ^= bit;
                 if let (Some(word), Some(other)) = (self.words.get_mut(place), others.get(place)) {
                     *word &= other;
+                    if *word == 0 {
+                        *summary ^= bit;
+                    }
                 }
             }
         }

@@ -27,39 +27,39 @@ pub(in crate::dissect) const DEFINITION: Definition = Definition {
     dissect: None,
     bindings: &[],
     attributes: &[
-        Attribute::packet(1, "method", Type::HeaderLine, |v, _| method(message(v)?)),
-        Attribute::packet(2, "response", Type::HeaderLine, |v, _| {
+        Attribute::message(1, "method", Type::HeaderLine, |v, _| method(message(v)?)),
+        Attribute::message(2, "response", Type::HeaderLine, |v, _| {
             response(message(v)?)
         }),
-        Attribute::packet(3, "host", Type::HeaderLine, |v, _| field(v, &HOST)),
-        Attribute::packet(4, "uri", Type::HeaderLine, |v, _| uri(message(v)?)),
-        Attribute::packet(5, "referer", Type::HeaderLine, |v, _| field(v, &REFERER)),
-        Attribute::packet(6, "content_type", Type::HeaderLine, |v, _| {
+        Attribute::message(3, "host", Type::HeaderLine, |v, _| field(v, &HOST)),
+        Attribute::message(4, "uri", Type::HeaderLine, |v, _| uri(message(v)?)),
+        Attribute::message(5, "referer", Type::HeaderLine, |v, _| field(v, &REFERER)),
+        Attribute::message(6, "content_type", Type::HeaderLine, |v, _| {
             field(v, &CONTENT_TYPE)
         }),
-        Attribute::packet(7, "user_agent", Type::HeaderLine, |v, _| {
+        Attribute::message(7, "user_agent", Type::HeaderLine, |v, _| {
             field(v, &USER_AGENT)
         }),
-        Attribute::packet(8, "upgrade", Type::HeaderLine, |v, _| field(v, &UPGRADE)),
-        Attribute::packet(9, "connection", Type::HeaderLine, |v, _| {
+        Attribute::message(8, "upgrade", Type::HeaderLine, |v, _| field(v, &UPGRADE)),
+        Attribute::message(9, "connection", Type::HeaderLine, |v, _| {
             field(v, &CONNECTION)
         }),
-        Attribute::packet(10, "accept", Type::HeaderLine, |v, _| field(v, &ACCEPT)),
-        Attribute::packet(11, "transfer_encoding", Type::HeaderLine, |v, _| {
+        Attribute::message(10, "accept", Type::HeaderLine, |v, _| field(v, &ACCEPT)),
+        Attribute::message(11, "transfer_encoding", Type::HeaderLine, |v, _| {
             field(v, &TRANSFER)
         }),
-        Attribute::packet(12, "content_encoding", Type::HeaderLine, |v, _| {
+        Attribute::message(12, "content_encoding", Type::HeaderLine, |v, _| {
             field(v, &ENCODING)
         }),
-        Attribute::packet(13, "cookie", Type::HeaderLine, |v, _| field(v, &COOKIE)),
-        Attribute::packet(14, "x_session_type", Type::HeaderLine, |v, _| {
+        Attribute::message(13, "cookie", Type::HeaderLine, |v, _| field(v, &COOKIE)),
+        Attribute::message(14, "x_session_type", Type::HeaderLine, |v, _| {
             field(v, &X_SESSION)
         }),
-        Attribute::packet(15, "content_len", Type::HeaderLine, |v, _| {
+        Attribute::message(15, "content_len", Type::HeaderLine, |v, _| {
             field(v, &CONTENT_LENGTH)
         }),
-        Attribute::packet(16, "server", Type::HeaderLine, |v, _| field(v, &SERVER)),
-        Attribute::packet(17, "xcdn_seen", Type::U8, |v, _| xcdn_seen(message(v)?)),
+        Attribute::message(16, "server", Type::HeaderLine, |v, _| field(v, &SERVER)),
+        Attribute::message(17, "xcdn_seen", Type::U8, |v, _| xcdn_seen(message(v)?)),
         // Values that exist only while an event of MMT's parser is handled.
         Attribute::packet(18, "msg_start", Type::U32, absent).scope(Scope::Event),
         Attribute::packet(19, "header", Type::GenericHeaderLine, absent).scope(Scope::Event),
