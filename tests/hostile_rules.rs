@@ -6,6 +6,7 @@
     reason = "this file is a test throughout, and may stop at the first surprise"
 )]
 
+use std::io::Write as _;
 use std::path::Path;
 use std::process::Command;
 
@@ -123,4 +124,24 @@ fn patterns_cannot_explode() {
     // Linear for the one engine, exponential for others.
     is_taken(&bomb("^(a+)+$"));
     is_taken(&bomb("(x+x+)+y"));
+}
+
+/// Ten million addresses, some 140 MB of text.
+#[test]
+fn a_list_of_ten_million_entries_is_taken() {
+    let folder = tempfile::tempdir().unwrap();
+    std::fs::create_dir(folder.path().join("lists")).unwrap();
+    let list = std::fs::File::create(folder.path().join("lists/many.txt")).unwrap();
+    let mut list = std::io::BufWriter::new(list);
+    for number in 0..10_000_000_u32 {
+        // An odd factor: no address comes twice, and neighbours lie far apart.
+        let [a, b, c, d] = number.wrapping_mul(2_654_435_761).to_be_bytes();
+        writeln!(list, "{a}.{b}.{c}.{d}").unwrap();
+    }
+    list.into_inner().unwrap();
+    let file = folder.path().join("rule.xml");
+    std::fs::write(&file, event("(#in_list(ip.src, 'many') == 1)")).unwrap();
+    let (status, said) = check(&file);
+    assert_eq!(status, Some(0), "{said:.500}");
+    assert!(said.contains("1 property, 0 errors, 0 warnings"), "{said:.500}");
 }
