@@ -143,5 +143,8 @@ fn a_list_of_ten_million_entries_is_taken() {
     std::fs::write(&file, event("(#in_list(ip.src, 'many') == 1)")).unwrap();
     let (status, said) = check(&file);
     assert_eq!(status, Some(0), "{said:.500}");
-    assert!(said.contains("1 property, 0 errors, 0 warnings"), "{said:.500}");
+    assert!(
+        said.contains("1 property, 0 errors, 0 warnings"),
+        "{said:.500}"
+    );
 }

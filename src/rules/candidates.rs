@@ -1,7 +1,8 @@
 //! The instances that one match may continue, newest first, found class by class.
 
+use super::joined::Seen;
 use super::program::{Event, Program, Slot};
-use super::store::{Instance, NONE, Seen, Store};
+use super::store::{Instance, NONE, Store};
 use std::collections::BinaryHeap;
 
 /// When its turn is, the greatest first: whether what it continues counts without more ado, then
@@ -150,6 +151,7 @@ impl Candidates {
         if let Some(id) = class
             && let Some(class) = waiting.and_then(|waiting| waiting.class(id))
         {
+            store.expect(class.newest);
             self.untried.push(Untried {
                 class: id,
                 last: (!is_late(program, edge), class.last),

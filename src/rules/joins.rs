@@ -9,10 +9,11 @@ mod adopt;
 pub use super::matches::{Alert, Counters, Limits, Match, SamePacket};
 
 use super::candidates::{Candidate, Candidates};
+use super::joined::{Joined, Seen};
 use super::machine::{Edge, Effect, Enter, INIT, Look, Machine, PASS, StateId};
 use super::program::{Event, Program, Slot};
 use super::steps::{Awaited, Places, Steps};
-use super::store::{Joined, Outer, Seen, Store};
+use super::store::{Outer, Store};
 use super::verdict;
 use super::wheel::{Entry, Wheel};
 use crate::expr::Mode;

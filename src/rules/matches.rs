@@ -1,7 +1,7 @@
 //! What goes into the joins and what comes out of them.
 
+use super::joined::Seen;
 use super::program::Program;
-use super::store::Seen;
 use super::verdict::Verdict;
 use crate::dissect::ProtocolSet;
 use crate::packet::Timestamp;

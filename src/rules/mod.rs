@@ -7,6 +7,7 @@
 pub mod explain;
 pub mod findings;
 pub mod guards;
+pub mod joined;
 pub mod joins;
 pub mod listing;
 pub mod load;
@@ -44,11 +45,11 @@ use crate::dissect::{Protocol, ProtocolSet};
 use crate::expr::Mode;
 use crate::packet::Timestamp;
 use guards::{Extraction, Message};
+use joined::{Joined, Seen};
 use joins::{Alert, Joins, Limits, Match, SamePacket};
 use program::{Attributes, Program};
 use property::Property;
 use steps::{Remembered, Steps, What};
-use store::{Joined, Seen};
 
 /// The loaded rules, compiled. Shared by whoever evaluates or prints.
 #[derive(Debug)]
