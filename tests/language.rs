@@ -57,6 +57,7 @@ fn udp(payload: &[u8]) -> Vec<u8> {
 struct Found {
     alerts: Vec<u64>,
     steps: Vec<u64>,
+    created: Vec<u64>,
     rules: Arc<RuleSet>,
 }
 
@@ -103,10 +104,13 @@ fn run_with(properties: &str, folder: &Path, packets: &[Vec<u8>], is_lenient: bo
         worker.burst(burst, &mut sink);
     }
     worker.finish(&mut sink);
-    let steps = worker.rule_counts().iter().map(|c| c.steps).collect();
+    let counts = worker.rule_counts();
+    let steps = counts.iter().map(|c| c.steps).collect();
+    let created = counts.iter().map(|c| c.created).collect();
     Found {
         alerts,
         steps,
+        created,
         rules,
     }
 }
@@ -282,6 +286,23 @@ fn parts_come_as_often_as_asked() {
     let slow: String = (1..=3).map(|times| rule(times, "1")).collect();
     let found = run(&slow, Path::new("."), &packets);
     assert_eq!(found.alerts, [0, 0, 0]);
+}
+
+/// Who floods what precedes does not slow what follows: one of them answers for all.
+#[test]
+fn one_of_many_that_precede_answers_for_all() {
+    let rule = r#"<property property_id="1" type_property="SECURITY" value="BEFORE"
+        delay_units="s" delay_min="0+" delay_max="5">
+        <event event_id="1" boolean_expression="(udp.len == 9)"/>
+        <event event_id="2" boolean_expression="((udp.len == 10) &amp;&amp; (ip.src == ip.src.1))"/>
+        </property>"#;
+    let source = "10.0.0.1";
+    let mut packets = vec![ipv4(source, b"bb"); 500];
+    packets.extend(vec![ipv4(source, b"a"); 100]);
+    packets.extend(vec![ipv4("10.0.0.2", b"a"); 3]);
+    let found = run(rule, Path::new("."), &packets);
+    assert_eq!(found.alerts, [3]);
+    assert_eq!(found.created, [503]);
 }
 
 /// "Then not b" is "a NOT b", with the delay of the `THEN`.

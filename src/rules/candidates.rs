@@ -57,6 +57,12 @@ impl Candidates {
         self.untried.clear();
     }
 
+    /// Give none any more that would take this edge.
+    pub(super) fn forget(&mut self, edge: usize) {
+        self.tried.retain(|candidate| candidate.edge != edge);
+        self.untried.retain(|untried| untried.edge != edge);
+    }
+
     /// Is there nothing left to give?
     #[inline]
     pub(super) fn is_empty(&self) -> bool {

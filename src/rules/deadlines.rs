@@ -106,7 +106,7 @@ impl Joins {
             timed_out: true,
         };
         if std::mem::replace(&mut self.answered_us, entry.deadline_us) != entry.deadline_us {
-            self.answered.clear();
+            self.forget_answers();
         }
         self.time_out(step, index, entry.sequence, &mut NoPacket, emit);
         self.note_awaited(rule);

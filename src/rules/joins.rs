@@ -19,7 +19,7 @@ use super::wheel::{Entry, Wheel};
 use crate::expr::Mode;
 use crate::packet::Timestamp;
 use std::cmp::Reverse;
-use std::collections::BinaryHeap;
+use std::collections::{BinaryHeap, HashSet};
 use std::sync::Arc;
 
 /// Instances of all rules.
@@ -50,7 +50,7 @@ pub struct Joins {
     spare: Vec<Vec<u8>>,
     /// Looks that the event, or the deadline, has answered, by number and by the stay in which the
     /// operator was opened.
-    pub(super) answered: Vec<(u8, u64)>,
+    pub(super) answered: HashSet<(u8, u64)>,
     /// The deadline at which they were.
     pub(super) answered_us: u64,
 }
@@ -64,6 +64,9 @@ pub(super) struct Step<'a> {
     pub(super) packet: u64,
     pub(super) timed_out: bool,
 }
+
+/// Room for answers that is kept from one event to the next: emptying it takes time by its size.
+const ANSWERS_KEPT: usize = 1_024;
 
 /// How an instance comes into a state.
 #[derive(Clone, Copy)]
@@ -115,7 +118,7 @@ impl Joins {
             spent: vec![false; count],
             candidates: Candidates::default(),
             spare: Vec::new(),
-            answered: Vec::new(),
+            answered: HashSet::new(),
             answered_us: 0,
         }
     }
@@ -224,16 +227,23 @@ impl Joins {
             packet: found.packet,
             timed_out: false,
         };
-        self.answered.clear();
+        self.forget_answers();
         let mut reported = false;
         while let Some(candidate) = self.next(program, found) {
             let Some(edge) = program.machine.edges.get(candidate.edge) else {
                 continue;
             };
             let stay = (candidate.index, candidate.sequence());
-            if self.may_continue(step, stay, edge, found) {
-                reported = self.take(step, stay, edge, found.seen.record, packet, emit);
+            if !self.may_continue(step, stay, edge, found) {
+                continue;
             }
+            if only_answers(program, edge) {
+                // One answer does for all: a flood of what precedes must not slow what follows.
+                self.is_answered(step, None, edge.effect);
+                self.candidates.forget(candidate.edge);
+                continue;
+            }
+            reported = self.take(step, stay, edge, found.seen.record, packet, emit);
             if reported {
                 break;
             }
@@ -362,6 +372,15 @@ impl Joins {
         };
         self.end_wait(step, moving, wait);
         self.move_to(step, (moving, sequence), edge, record, packet, emit)
+    }
+
+    /// What was answered is of one event, or one deadline.
+    pub(super) fn forget_answers(&mut self) {
+        if self.answered.capacity() > ANSWERS_KEPT {
+            self.answered = HashSet::new();
+        } else if !self.answered.is_empty() {
+            self.answered.clear();
+        }
     }
 
     /// Note the looks that a move of an instance answers. True when its attempt comes to nothing,
@@ -716,6 +735,21 @@ impl Joins {
     fn store_mut(&mut self, rule: u32) -> Option<&mut Store> {
         self.stores.get_mut(at(rule))
     }
+}
+
+/// Does following this edge do nothing but answer, and the same answer from whichever instance?
+fn only_answers(program: &Program, edge: &Edge) -> bool {
+    let effect = edge.effect;
+    let is_alone = effect.answers != 0 && effect.unless == 0 && effect.ends == 0;
+    is_alone
+        && edge.stays
+        && edge.to == PASS
+        && verdict::of(program.property.kind, PASS).is_none()
+        && program
+            .machine
+            .looks(effect.answers)
+            .iter()
+            .all(|look| look.depth == 0)
 }
 
 /// How a window opens when another one has passed: within the outer one, which the published engine
