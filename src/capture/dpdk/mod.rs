@@ -320,6 +320,7 @@ impl Capture for DpdkCapture {
                 link: LinkType::ETHERNET,
                 port: source.port,
                 queue,
+                ..Frame::EMPTY
             };
             // An empty burst has room for what a queue gives: checked above at compile time.
             if burst.try_push(frame).is_ok() {
