@@ -18,15 +18,22 @@
 
 use crate::packet::Timestamp;
 use crossbeam::queue::ArrayQueue;
-use crossbeam::utils::CachePadded;
+use crossbeam::utils::{Backoff, CachePadded};
+use std::collections::VecDeque;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::time::Duration;
 
 /// Items of one batch: handing over costs some 30 ns, so with these 1 ns an item.
 pub const ITEMS_MAX: usize = 32;
 
 /// Bytes that go with the items of one batch, unless its only item has more.
 const BYTES_MAX: usize = 16 << 10;
+
+/// Batches of one sender that may wait outside its ring for other senders, if nothing else is said:
+/// two million items. Readers of one input are never that far apart; without a bound, a sender that
+/// has stopped would fill the memory with what the others send.
+const BEHIND_MAX: usize = 1 << 16;
 
 /// Where an item stands among those of all senders.
 #[derive(Debug, Default, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -171,6 +178,18 @@ impl<T> Link<T> for Shared<T> {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Full;
 
+/// What a sender does when its ring is full.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum WhenFull {
+    /// It waits, and nothing is lost: capture files.
+    Wait,
+    /// It drops the item and counts it: live traffic does not wait.
+    Drop,
+}
+
+/// How long a sender that waits sleeps between two looks, once it has looked some times.
+const PAUSE: Duration = Duration::from_micros(50);
+
 /// A ring for each of `senders`, each with room for so many batches, and the merge of them.
 pub fn rings<T, L: Link<T>>(
     senders: usize,
@@ -214,6 +233,22 @@ impl<T, L: Link<T>> Sender<T, L> {
         }
     }
 
+    /// As [`Sender::reserve`]; waits for room if so told. False when there is none and the item
+    /// must be dropped: the ring is full, or nobody takes anything out of it any more.
+    pub fn make_room(&mut self, length: usize, when_full: WhenFull) -> bool {
+        let backoff = Backoff::new();
+        while self.reserve(length).is_err() {
+            if when_full == WhenFull::Drop || self.is_closed() {
+                return false;
+            }
+            match backoff.is_completed() {
+                true => std::thread::sleep(PAUSE),
+                false => backoff.snooze(),
+            }
+        }
+        true
+    }
+
     /// Put an item behind those before it; `record` writes the bytes that go with it. An item from
     /// before the watermark counts as being there. See [`Sender::reserve`] for the room.
     pub fn push(&mut self, position: Position, item: T, record: impl FnOnce(&mut Vec<u8>)) {
@@ -247,6 +282,13 @@ impl<T, L: Link<T>> Sender<T, L> {
         }
         self.publish();
         Ok(())
+    }
+
+    /// Hand over what is pending, however long that takes, unless the consumer is gone.
+    pub fn finish(&mut self) {
+        while self.flush().is_err() && !self.is_closed() {
+            std::thread::sleep(PAUSE);
+        }
     }
 
     /// Number of items that are pending.
@@ -302,11 +344,15 @@ pub struct Item<'a, T> {
     pub bytes: &'a [u8],
 }
 
-/// A batch that is being given out.
+/// One ring, with what was taken out of it.
 #[derive(Debug)]
 struct Input<T, L> {
     link: Arc<L>,
+    /// The batch that is being given out.
     front: Option<Box<Batch<T>>>,
+    /// Those behind it. They are taken while the order is not known yet, so that a sender never
+    /// waits for another sender.
+    behind: VecDeque<Box<Batch<T>>>,
     /// Number of the next item of `front`.
     next: usize,
 }
@@ -327,10 +373,14 @@ impl<T, L: Link<T>> Input<T, L> {
             done.clear();
             self.link.put_back(done);
         }
+        self.next = 0;
+        self.front = self.behind.pop_front();
+        if self.front.is_some() {
+            return None;
+        }
         // In this order: what was pushed before the watermark is found then.
         let watermark = self.link.watermark();
         self.front = self.link.pop();
-        self.next = 0;
         match self.front {
             Some(_) => None,
             None => Some(watermark),
@@ -344,6 +394,7 @@ pub struct Merge<T, L: Link<T> = Shared<T>> {
     inputs: Vec<Input<T, L>>,
     /// The input whose turn it is, and up to where.
     turn: (usize, Position),
+    behind_max: usize,
 }
 
 impl<T, L: Link<T>> Merge<T, L> {
@@ -351,12 +402,22 @@ impl<T, L: Link<T>> Merge<T, L> {
         let input = |link| Input {
             link,
             front: None,
+            behind: VecDeque::new(),
             next: 0,
         };
         Self {
             inputs: links.into_iter().map(input).collect(),
             turn: (0, Position::default()),
+            behind_max: BEHIND_MAX,
         }
+    }
+
+    /// Let so many batches of each sender at most wait for other senders outside its ring. Live,
+    /// where a sender may stop while others go on, what does not fit is to be dropped by these.
+    #[must_use]
+    pub fn bounded(mut self, behind_max: usize) -> Self {
+        self.behind_max = behind_max;
+        self
     }
 
     /// The next item, if it is known which that is.
@@ -370,6 +431,7 @@ impl<T, L: Link<T>> Merge<T, L> {
         if head.is_none_or(|head| head >= limit)
             && let Err(watermark) = self.choose()
         {
+            self.make_way();
             return match watermark {
                 Timestamp::MAX => Next::End,
                 watermark => Next::Until(watermark),
@@ -385,6 +447,18 @@ impl<T, L: Link<T>> Merge<T, L> {
                 bytes,
             }),
             None => Next::Until(Timestamp::default()),
+        }
+    }
+
+    /// Empty the rings, up to a bound, while what comes out of them has to wait: a sender that waits
+    /// for room would wait for whatever it waits for, which may be that very sender.
+    pub fn make_way(&mut self) {
+        for input in &mut self.inputs {
+            while input.behind.len() < self.behind_max
+                && let Some(batch) = input.link.pop()
+            {
+                input.behind.push_back(batch);
+            }
         }
     }
 

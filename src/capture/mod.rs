@@ -10,6 +10,7 @@ pub mod memory;
 mod pcap;
 mod pcapng;
 mod record;
+pub mod spread;
 pub mod writer;
 
 pub use damage::Damage;
