@@ -88,12 +88,20 @@ impl<T> Default for Batch<T> {
     fn default() -> Self {
         Self {
             items: Vec::with_capacity(ITEMS_MAX),
-            bytes: Vec::with_capacity(BYTES_MAX),
+            bytes: Vec::new(),
         }
     }
 }
 
 impl<T> Batch<T> {
+    /// With room for all bytes that it may get.
+    fn with_bytes() -> Self {
+        Self {
+            bytes: Vec::with_capacity(BYTES_MAX),
+            ..Self::default()
+        }
+    }
+
     fn has_room(&self, length: usize) -> bool {
         self.items.is_empty()
             || self.items.len() < ITEMS_MAX && self.bytes.len().saturating_add(length) <= BYTES_MAX
@@ -152,7 +160,7 @@ impl<T> Link<T> for Shared<T> {
         let batches_max = batches_max.max(1);
         let empty = ArrayQueue::new(batches_max + 3);
         // The sender has two in hand when it finds the ring full, the merge another.
-        while empty.push(Box::default()).is_ok() {}
+        while empty.push(Box::new(Batch::with_bytes())).is_ok() {}
         Self {
             full: ArrayQueue::new(batches_max),
             empty,
