@@ -2,26 +2,42 @@
 //!
 //! Each sender has a ring of its own, of which it is the only producer and [`Merge`] the only
 //! consumer. Items go through it in batches, as handing over a batch costs as much as handing over
-//! one item. A sender also publishes a *watermark*: nothing that it hands over later is older than
-//! that. The merge gives an item when every other sender has either an item that comes behind it or
-//! a watermark beyond its time. So its order depends on the items alone, not on the threads.
+//! one item. A sender also publishes a *watermark*: nothing that it hands over later comes before
+//! that. The merge gives an item when every other sender has either an item or a watermark behind
+//! it. So its order depends on the items alone, not on the threads.
 //!
 //! ```text
 //! sender 0 --ring of batches--> +-------+
 //!          --watermark--------> |       |
-//! sender 1 --ring of batches--> | Merge | --> items by (time, packet, detail)
+//! sender 1 --ring of batches--> | Merge | --> items by (time, packet, detail, sender)
 //!          --watermark--------> |       |
 //! ```
 //!
 //! The order of the two sides matters: a sender puts a batch into its ring before it publishes a
 //! watermark beyond that batch, and the merge reads a watermark before it finds the ring empty.
+//!
+//! # Waiting for room
+//! A merge that has no room left may wait for another sender's watermark. So a thread that waits
+//! for room in one ring must meanwhile go on telling all its other rings how far it is, which
+//! [`wait_for_room`] does. Then no threads can wait for each other, with any number of senders and
+//! merges, if senders have the same number in every merge: the one that is least far, by position
+//! and then by number, has an item in the full ring that nothing can come before. That is why a
+//! watermark is a whole position: with times alone, threads that are at the same time would wait
+//! for each other. `tests/ring_model.rs` tries all ways that it can go.
+//!
+//! Where rings of several kinds lead from one thread to others, a consumer that does not know the
+//! order yet empties its rings meanwhile ([`Merge::make_way`]), so that nobody waits for it.
+
+mod watermark;
+
+pub use watermark::{Watermark, Word};
 
 use crate::packet::Timestamp;
 use crossbeam::queue::ArrayQueue;
 use crossbeam::utils::{Backoff, CachePadded};
 use std::collections::VecDeque;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 /// Items of one batch: handing over costs some 30 ns, so with these 1 ns an item.
@@ -40,7 +56,8 @@ const BEHIND_MAX: usize = 1 << 16;
 pub struct Position {
     /// Event time.
     pub time: Timestamp,
-    /// Number of the packet; 0 for what a deadline brought about.
+    /// Number of the packet; 0 for what a deadline brought about. A deadline has passed once time
+    /// is beyond it, so `time` is a nanosecond later then.
     pub packet: u64,
     /// Order within the packet.
     pub detail: u64,
@@ -55,6 +72,19 @@ impl Position {
             detail: 0,
         }
     }
+
+    /// The watermark of a sender that is gone.
+    const END: Self = Self {
+        time: Timestamp::MAX,
+        packet: u64::MAX,
+        detail: u64::MAX,
+    };
+
+    /// The last one that an item can have.
+    const LAST: Self = Self {
+        detail: u64::MAX - 1,
+        ..Self::END
+    };
 }
 
 /// Items handed over together, with the bytes that go with them.
@@ -74,9 +104,17 @@ impl<T> Default for Batch<T> {
 }
 
 impl<T> Batch<T> {
+    /// With room for all bytes that it may get.
+    fn with_bytes() -> Self {
+        Self {
+            bytes: Vec::with_capacity(BYTES_MAX),
+            ..Self::default()
+        }
+    }
+
     fn has_room(&self, length: usize) -> bool {
         self.items.is_empty()
-            || self.items.len() < ITEMS_MAX && self.bytes.len() + length <= BYTES_MAX
+            || self.items.len() < ITEMS_MAX && self.bytes.len().saturating_add(length) <= BYTES_MAX
     }
 
     fn clear(&mut self) {
@@ -106,10 +144,10 @@ pub trait Link<T>: Sized {
     fn take_back(&self) -> Option<Box<Batch<T>>>;
 
     /// Publish the watermark. Batches pushed before are seen by whoever reads it.
-    fn publish(&self, watermark: Timestamp);
+    fn publish(&self, watermark: Position);
 
-    /// The watermark last published.
-    fn watermark(&self) -> Timestamp;
+    /// The watermark last published; nothing if it cannot be told without waiting.
+    fn watermark(&self) -> Option<Position>;
 
     /// The consumer is gone.
     fn close(&self);
@@ -123,16 +161,16 @@ pub trait Link<T>: Sized {
 pub struct Shared<T> {
     full: ArrayQueue<Box<Batch<T>>>,
     empty: ArrayQueue<Box<Batch<T>>>,
-    watermark: CachePadded<AtomicU64>,
+    watermark: CachePadded<Watermark>,
     closed: AtomicBool,
 }
 
 impl<T> Link<T> for Shared<T> {
     fn new(batches_max: usize) -> Self {
         let batches_max = batches_max.max(1);
-        let empty = ArrayQueue::new(batches_max + 2);
-        // The sender has one in hand, the merge another.
-        while empty.push(Box::default()).is_ok() {}
+        let empty = ArrayQueue::new(batches_max + 3);
+        // The sender has two in hand when it finds the ring full, the merge another.
+        while empty.push(Box::new(Batch::with_bytes())).is_ok() {}
         Self {
             full: ArrayQueue::new(batches_max),
             empty,
@@ -157,12 +195,12 @@ impl<T> Link<T> for Shared<T> {
         self.empty.pop()
     }
 
-    fn publish(&self, watermark: Timestamp) {
-        self.watermark.store(watermark.nanos(), Ordering::Release);
+    fn publish(&self, watermark: Position) {
+        self.watermark.publish(watermark);
     }
 
-    fn watermark(&self) -> Timestamp {
-        Timestamp::from_nanos(self.watermark.load(Ordering::Acquire))
+    fn watermark(&self) -> Option<Position> {
+        self.watermark.read()
     }
 
     fn close(&self) {
@@ -173,10 +211,6 @@ impl<T> Link<T> for Shared<T> {
         self.closed.load(Ordering::Acquire)
     }
 }
-
-/// The ring has no room: it can be tried again, or the item can be dropped and counted.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Full;
 
 /// What a sender does when its ring is full.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -189,6 +223,69 @@ pub enum WhenFull {
 
 /// How long a sender that waits sleeps between two looks, once it has looked some times.
 const PAUSE: Duration = Duration::from_micros(50);
+
+/// The ring has no room: it can be tried again, or the item can be dropped and counted.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Full;
+
+/// The merge is gone: what is sent to it is lost.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Closed;
+
+/// Wait until `senders[number]` has room for an item with so many bytes. Meanwhile all `senders`,
+/// which are those of one thread to several merges, hand over what is pending and say that the
+/// thread is at `at`. `pause` is called between two tries.
+///
+/// # Errors
+/// The merge is gone, or there is no such sender.
+pub fn wait_for_room<T, L: Link<T>>(
+    senders: &mut [Sender<T, L>],
+    number: usize,
+    length: usize,
+    at: Position,
+    mut pause: impl FnMut(),
+) -> Result<(), Closed> {
+    loop {
+        let sender = senders.get_mut(number).ok_or(Closed)?;
+        if sender.reserve(length).is_ok() {
+            return Ok(());
+        }
+        if sender.is_closed() {
+            return Err(Closed);
+        }
+        for sender in &mut *senders {
+            sender.advance_to(at);
+            // A ring that is full has something for its merge to go on with.
+            let _ = sender.flush();
+        }
+        pause();
+    }
+}
+
+/// Have room in `senders[number]` for an item of the position `at` with so many bytes: as
+/// [`Sender::make_room`], but that the thread's other rings learn how far it is while it waits.
+pub fn make_room<T, L: Link<T>>(
+    senders: &mut [Sender<T, L>],
+    number: usize,
+    length: usize,
+    at: Position,
+    when_full: WhenFull,
+) -> bool {
+    let sender = senders.get_mut(number);
+    if sender.is_some_and(|sender| sender.reserve(length).is_ok()) {
+        return true;
+    }
+    let backoff = Backoff::new();
+    when_full == WhenFull::Wait
+        && wait_for_room(senders, number, length, at, || pause(&backoff)).is_ok()
+}
+
+fn pause(backoff: &Backoff) {
+    match backoff.is_completed() {
+        true => std::thread::sleep(PAUSE),
+        false => backoff.snooze(),
+    }
+}
 
 /// A ring for each of `senders`, each with room for so many batches, and the merge of them.
 pub fn rings<T, L: Link<T>>(
@@ -207,9 +304,9 @@ pub fn rings<T, L: Link<T>>(
 pub struct Sender<T, L: Link<T> = Shared<T>> {
     link: Arc<L>,
     pending: Box<Batch<T>>,
-    /// All later items are at or behind this time.
-    reached: Timestamp,
-    published: Timestamp,
+    /// All later items are here or behind.
+    reached: Position,
+    published: Position,
 }
 
 impl<T, L: Link<T>> Sender<T, L> {
@@ -217,8 +314,8 @@ impl<T, L: Link<T>> Sender<T, L> {
         Self {
             pending: link.take_back().unwrap_or_default(),
             link,
-            reached: Timestamp::default(),
-            published: Timestamp::default(),
+            reached: Position::default(),
+            published: Position::default(),
         }
     }
 
@@ -241,28 +338,29 @@ impl<T, L: Link<T>> Sender<T, L> {
             if when_full == WhenFull::Drop || self.is_closed() {
                 return false;
             }
-            match backoff.is_completed() {
-                true => std::thread::sleep(PAUSE),
-                false => backoff.snooze(),
-            }
+            pause(&backoff);
         }
         true
     }
 
     /// Put an item behind those before it; `record` writes the bytes that go with it. An item from
-    /// before the watermark counts as being there. See [`Sender::reserve`] for the room.
+    /// before the one put last, or before what [`Sender::advance`] said, counts as being there. See
+    /// [`Sender::reserve`] for the room.
     pub fn push(&mut self, position: Position, item: T, record: impl FnOnce(&mut Vec<u8>)) {
-        let position = position.max(Position::at(self.reached));
-        let last = self.pending.items.last().map(|(last, ..)| *last);
-        let position = last.map_or(position, |last| position.max(last));
+        self.reached = self.reached.max(position).min(Position::LAST);
         record(&mut self.pending.bytes);
         let end = self.pending.bytes.len();
-        self.pending.items.push((position, end, item));
+        self.pending.items.push((self.reached, end, item));
     }
 
     /// All later items are at or behind this time. What is pending stays so.
     pub fn advance(&mut self, to: Timestamp) {
-        self.reached = self.reached.max(to);
+        self.advance_to(Position::at(to));
+    }
+
+    /// All later items are at or behind this position. What is pending stays so.
+    pub fn advance_to(&mut self, to: Position) {
+        self.reached = self.reached.max(to).min(Position::LAST);
         self.publish();
     }
 
@@ -303,8 +401,8 @@ impl<T, L: Link<T>> Sender<T, L> {
 
     /// Publish how far this sender is, as far as what is pending allows.
     fn publish(&mut self) {
-        let first = self.pending.items.first().map(|(first, ..)| first.time);
-        let watermark = first.map_or(self.reached, |first| first.min(self.reached));
+        let first = self.pending.items.first().map(|(first, ..)| *first);
+        let watermark = first.unwrap_or(self.reached);
         if watermark > self.published {
             self.published = watermark;
             self.link.publish(watermark);
@@ -316,7 +414,7 @@ impl<T, L: Link<T>> Drop for Sender<T, L> {
     /// Nothing can come any more. What could not be handed over is lost: flush first.
     fn drop(&mut self) {
         let _ = self.flush();
-        self.link.publish(Timestamp::MAX);
+        self.link.publish(Position::END);
     }
 }
 
@@ -344,17 +442,17 @@ pub struct Item<'a, T> {
     pub bytes: &'a [u8],
 }
 
-/// One ring, with what was taken out of it.
+/// A batch that is being given out.
 #[derive(Debug)]
 struct Input<T, L> {
     link: Arc<L>,
-    /// The batch that is being given out.
     front: Option<Box<Batch<T>>>,
-    /// Those behind it. They are taken while the order is not known yet, so that a sender never
-    /// waits for another sender.
+    /// Those behind it that were taken before their time.
     behind: VecDeque<Box<Batch<T>>>,
     /// Number of the next item of `front`.
     next: usize,
+    /// What was last seen of it.
+    watermark: Position,
 }
 
 impl<T, L: Link<T>> Input<T, L> {
@@ -363,11 +461,11 @@ impl<T, L: Link<T>> Input<T, L> {
         Some(*position)
     }
 
-    /// Take the next batch if the last one is done with. Gives the time before which nothing can
-    /// come any more when there is none.
-    fn refill(&mut self) -> Option<Timestamp> {
-        if self.head().is_some() {
-            return None;
+    /// Where its next item is or, when there is none yet, before where it cannot be. Takes the next
+    /// batch if the last one is done with.
+    fn bound(&mut self) -> Bound {
+        if let Some(head) = self.head() {
+            return Bound::Item(head);
         }
         if let Some(mut done) = self.front.take() {
             done.clear();
@@ -375,17 +473,25 @@ impl<T, L: Link<T>> Input<T, L> {
         }
         self.next = 0;
         self.front = self.behind.pop_front();
-        if self.front.is_some() {
-            return None;
+        if self.front.is_none() {
+            // In this order: what was pushed before the watermark is found then.
+            if let Some(watermark) = self.link.watermark() {
+                self.watermark = watermark;
+            }
+            self.front = self.link.pop();
         }
-        // In this order: what was pushed before the watermark is found then.
-        let watermark = self.link.watermark();
-        self.front = self.link.pop();
-        match self.front {
-            Some(_) => None,
-            None => Some(watermark),
-        }
+        self.head()
+            .map_or(Bound::Watermark(self.watermark), Bound::Item)
     }
+}
+
+/// What is known of the next item of a sender.
+#[derive(Debug, Clone, Copy)]
+enum Bound {
+    /// It is here.
+    Item(Position),
+    /// It is not here yet, and not before this.
+    Watermark(Position),
 }
 
 /// The consumer's end of all rings.
@@ -404,6 +510,7 @@ impl<T, L: Link<T>> Merge<T, L> {
             front: None,
             behind: VecDeque::new(),
             next: 0,
+            watermark: Position::default(),
         };
         Self {
             inputs: links.into_iter().map(input).collect(),
@@ -431,10 +538,9 @@ impl<T, L: Link<T>> Merge<T, L> {
         if head.is_none_or(|head| head >= limit)
             && let Err(watermark) = self.choose()
         {
-            self.make_way();
             return match watermark {
-                Timestamp::MAX => Next::End,
-                watermark => Next::Until(watermark),
+                Position::END => Next::End,
+                watermark => Next::Until(watermark.time),
             };
         }
         let (sender, _) = self.turn;
@@ -462,37 +568,29 @@ impl<T, L: Link<T>> Merge<T, L> {
         }
     }
 
-    /// Find out whose turn it is. Gives the time before which nothing can come any more when that
-    /// is not known yet.
-    fn choose(&mut self) -> Result<(), Timestamp> {
-        let mut watermark = Timestamp::MAX;
-        let mut first: Option<(Position, usize)> = None;
-        let mut second = Position::at(Timestamp::MAX);
+    /// Find out whose turn it is. Gives the watermark that all wait for when that is not known yet.
+    fn choose(&mut self) -> Result<(), Position> {
+        let mut first = (Bound::Watermark(Position::END), 0);
+        let mut least = Position::END;
+        let mut second = Position::END;
         for (number, input) in self.inputs.iter_mut().enumerate() {
-            if let Some(own) = input.refill() {
-                watermark = watermark.min(own);
-            }
-            match (input.head(), first) {
-                (Some(head), Some((least, _))) if head >= least => second = second.min(head),
-                (Some(head), _) => {
-                    second = first.map_or(second, |(least, _)| second.min(least));
-                    first = Some((head, number));
-                }
-                (None, _) => {}
+            let bound = input.bound();
+            let (Bound::Item(position) | Bound::Watermark(position)) = bound;
+            // Of equal ones, that of the sender with the lower number is first.
+            if position < least {
+                second = least;
+                least = position;
+                first = (bound, number);
+            } else {
+                second = second.min(position);
             }
         }
         match first {
-            // A last item at the end of time can only wait for others of that time.
-            Some((head, number)) if head.time < watermark || watermark == Timestamp::MAX => {
-                // At least this one, which may share its position with another.
-                let next = Position {
-                    detail: head.detail.saturating_add(1),
-                    ..head
-                };
-                self.turn = (number, second.min(Position::at(watermark)).max(next));
+            (Bound::Item(_), number) => {
+                self.turn = (number, second);
                 Ok(())
             }
-            _ => Err(watermark),
+            (Bound::Watermark(watermark), _) => Err(watermark),
         }
     }
 }
@@ -519,78 +617,4 @@ impl<T, L: Link<T>> Drop for Merge<T, L> {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn at(time: u64, packet: u64) -> Position {
-        Position {
-            time: Timestamp::from_nanos(time),
-            packet,
-            detail: 0,
-        }
-    }
-
-    fn take(merge: &mut Merge<u64>) -> Option<(usize, u64)> {
-        match merge.next() {
-            Next::Item(item) => Some((item.sender, *item.value)),
-            Next::Until(_) | Next::End => None,
-        }
-    }
-
-    #[test]
-    fn an_item_waits_for_the_watermarks_of_all_others() {
-        let (mut senders, mut merge) = rings::<u64, Shared<u64>>(2, 4);
-        let mut second = senders.pop().unwrap();
-        let mut first = senders.pop().unwrap();
-        first.push(at(5, 1), 51, |_| {});
-        first.push(at(7, 3), 71, |_| {});
-        first.flush().unwrap();
-        assert!(matches!(merge.next(), Next::Until(time) if time.nanos() == 0));
-        second.advance(Timestamp::from_nanos(5));
-        assert_eq!(take(&mut merge), None, "another may come at the same time");
-        second.push(at(5, 0), 50, |_| {});
-        second.push(at(6, 2), 60, |_| {});
-        assert_eq!(
-            take(&mut merge),
-            None,
-            "what is pending has not been handed over"
-        );
-        second.flush().unwrap();
-        let given: Vec<_> = std::iter::from_fn(|| take(&mut merge)).collect();
-        assert_eq!(given, [(1, 50), (0, 51), (1, 60)]);
-        drop(second);
-        assert_eq!(take(&mut merge), Some((0, 71)));
-        assert_eq!(take(&mut merge), None);
-        drop(first);
-        assert!(matches!(merge.next(), Next::End));
-    }
-
-    #[test]
-    fn a_full_ring_says_so_and_loses_nothing() {
-        let (mut senders, mut merge) = rings::<u64, Shared<u64>>(1, 1);
-        let mut sender = senders.pop().unwrap();
-        let mut sent = 0;
-        while sender.reserve(8).is_ok() {
-            sender.push(at(sent, sent), sent, |bytes| {
-                bytes.extend_from_slice(&sent.to_be_bytes());
-            });
-            sent += 1;
-        }
-        assert_eq!(sent, 64);
-        for number in 0..32_u64 {
-            let Next::Item(item) = merge.next() else {
-                panic!("{number}")
-            };
-            assert_eq!(
-                (*item.value, item.bytes),
-                (number, &number.to_be_bytes()[..])
-            );
-        }
-        assert_eq!(take(&mut merge), None);
-        assert_eq!(sender.reserve(8), Ok(()));
-        assert_eq!(take(&mut merge), Some((0, 32)));
-        assert!(!sender.is_closed());
-        drop(merge);
-        assert!(sender.is_closed());
-    }
-}
+mod tests;

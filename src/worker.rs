@@ -17,6 +17,7 @@ use crate::limits::BURST_MAX;
 use crate::metrics::Counters;
 use crate::output::Event;
 use crate::packet::{DropReason, Facts, FlowFacts, Frame, Stop, Timestamp};
+use crate::ring::Position;
 use crate::rules::guards::Filter;
 use crate::rules::joins::Limits;
 use crate::rules::outbox::Outbox;
@@ -196,8 +197,15 @@ impl Worker {
 
     /// Nothing arrives, and time goes on: deadlines pass, idle flows end.
     pub fn idle(&mut self, now: Timestamp, sink: &mut impl Sink) {
+        self.idle_at(Position::at(now), sink);
+    }
+
+    /// As [`Worker::idle`], when the input is known to be at this packet.
+    pub fn idle_at(&mut self, reached: Position, sink: &mut impl Sink) {
+        let now = reached.time;
         let stages = &mut self.stages;
         stages.counters.latest = stages.counters.latest.max(now);
+        stages.counters.number = stages.counters.number.max(reached.packet);
         stages.advance(sink);
         self.fragments.expire(now);
         let applications = &mut stages.applications;
@@ -237,9 +245,9 @@ impl Worker {
 
     /// Hand over all matches that wait for more of them to go with.
     pub fn hurry(&mut self) {
-        let latest = self.now();
+        let reached = self.stages.reached();
         if let Some(outbox) = self.stages.engine.outbox() {
-            outbox.advance(latest, true);
+            outbox.advance(reached, true);
         }
     }
 
@@ -465,8 +473,17 @@ impl Stages {
         let latest = self.counters.latest;
         let mut emit = |alert| sink.event(Event::Alert(alert));
         self.engine.advance(&self.rules, latest, &mut emit);
+        let reached = self.reached();
         if let Some(outbox) = self.engine.outbox() {
-            outbox.advance(latest, false);
+            outbox.advance(reached, false);
+        }
+    }
+
+    /// The position of the latest packet: those that come have higher numbers.
+    fn reached(&self) -> Position {
+        Position {
+            packet: self.counters.number,
+            ..Position::at(self.counters.latest)
         }
     }
 

@@ -13,6 +13,7 @@ use crate::flow::steering::Steering;
 use crate::limits::BURST_MAX;
 use crate::metrics;
 use crate::packet::{DropReason, Facts, Frame, Stop, Timestamp};
+use crate::ring::Position;
 use crate::rules::guards::Filter;
 use crate::worker::Settings;
 use crossbeam::queue::ArrayQueue;
@@ -49,14 +50,14 @@ struct Entry {
 pub struct Parcel {
     entries: Vec<Entry>,
     bytes: Vec<u8>,
-    /// Latest time of the input when it was handed over.
-    clock: Timestamp,
+    /// Where the input was when it was handed over.
+    reached: Position,
 }
 
 impl Parcel {
-    /// Latest time of the input when it was handed over: no later frame has an earlier clock.
-    pub fn clock(&self) -> Timestamp {
-        self.clock
+    /// Where the input was when it was handed over: later frames come behind that.
+    pub fn reached(&self) -> Position {
+        self.reached
     }
 
     /// Its frames, in bursts.
@@ -164,6 +165,7 @@ impl Spread {
         let mut is_open = true;
         for frame in burst {
             self.number += 1;
+            let before = self.clock;
             self.clock = self.clock.max(frame.timestamp);
             let mut frame = Frame {
                 number: self.number,
@@ -192,9 +194,13 @@ impl Spread {
                 }
             }
             let worker = self.steering.worker(&frame, &facts);
+            let before = Position {
+                packet: self.number - 1,
+                ..Position::at(before)
+            };
             if let Some((ring, parcel)) = self.lanes.get_mut(worker) {
                 if !parcel.has_room(frame.data.len()) {
-                    is_open &= hand_over(ring, parcel, self.clock);
+                    is_open &= hand_over(ring, parcel, before);
                 }
                 parcel.push(&frame);
             }
@@ -211,10 +217,13 @@ impl Spread {
     /// Give every worker what there is for it, and the time.
     pub fn round(&mut self) -> bool {
         self.until_round = FRAMES_PER_ROUND;
-        let clock = self.clock;
+        let reached = Position {
+            packet: self.number,
+            ..Position::at(self.clock)
+        };
         let lanes = self.lanes.iter_mut();
         lanes.fold(true, |is_open, (ring, parcel)| {
-            hand_over(ring, parcel, clock) && is_open
+            hand_over(ring, parcel, reached) && is_open
         })
     }
 
@@ -250,8 +259,8 @@ impl Drop for Spread {
 }
 
 /// Waits for room. False when the worker takes nothing any more.
-fn hand_over(ring: &Ring, parcel: &mut Box<Parcel>, clock: Timestamp) -> bool {
-    parcel.clock = clock;
+fn hand_over(ring: &Ring, parcel: &mut Box<Parcel>, reached: Position) -> bool {
+    parcel.reached = reached;
     let next = ring.empty.pop().unwrap_or_default();
     let mut parcel = std::mem::replace(parcel, next);
     let backoff = Backoff::new();

@@ -223,7 +223,7 @@ fn work(
             worker.burst(burst, &mut queue);
             delays.pass();
         }
-        worker.idle(parcel.clock(), &mut queue);
+        worker.idle_at(parcel.reached(), &mut queue);
         parcels.give_back(parcel);
         worker.hurry();
         let settled = worker.settled();

@@ -26,6 +26,8 @@ pub struct Counters {
     pub stops: [u64; Stop::ALL.len()],
     /// Latest packet time.
     pub latest: Timestamp,
+    /// Number of the latest packet.
+    pub number: u64,
     /// Defragmentation.
     pub fragments: fragments::Counters,
     /// Flow table.
@@ -46,10 +48,11 @@ impl Counters {
         self.received += 1;
         self.bytes += u64::try_from(frame.data.len()).unwrap_or(0);
         self.latest = self.latest.max(frame.timestamp).max(frame.clock);
-        match frame.number {
+        self.number = match frame.number {
             0 => self.received,
             number => number,
-        }
+        };
+        self.number
     }
 
     /// Count a frame out that is dropped.

@@ -292,7 +292,7 @@ mod tests {
     fn new_rules_come_before_their_alerts_or_these_are_dropped() {
         let rules = || Arc::new(RuleSet::new(Vec::new(), Mode::Standard).0);
         let (mut queue, mut merge) = queue(WhenFull::Drop);
-        let mut send = |queue: &mut Queue, micros| {
+        let send = |queue: &mut Queue, micros| {
             queue.send(alert(micros));
             queue.advance(
                 Timestamp::from_micros(micros + 1),

@@ -6,8 +6,7 @@ use super::program::{Event, Program, Slot};
 use super::record::{Hash, Part};
 use super::remote::{Kind, Remote};
 use super::steps::What;
-use crate::packet::Timestamp;
-use crate::ring::{Position, Sender, WhenFull};
+use crate::ring::{self, Position, Sender, WhenFull};
 use std::sync::Arc;
 
 /// Matches handed over by rule, in load order; all only grow.
@@ -58,11 +57,11 @@ impl Outbox {
         self.placement.is_away(rule)
     }
 
-    /// No further match is older than this. With `hurry`, what is pending goes now, as far as there
+    /// No further match comes before this. With `hurry`, what is pending goes now, as far as there
     /// is room.
-    pub fn advance(&mut self, to: Timestamp, hurry: bool) {
+    pub fn advance(&mut self, to: Position, hurry: bool) {
         for sender in &mut self.senders {
-            sender.advance(to);
+            sender.advance_to(to);
             if hurry {
                 let _ = sender.flush();
             }
@@ -96,13 +95,13 @@ impl Outbox {
             Destination::Key(parts) => self.placement.worker_of(key_of(parts, message, seed)),
         };
         add(&mut self.counters.sent, place);
-        let Some(sender) = self.senders.get_mut(to) else {
-            return;
-        };
-        if !sender.make_room(length, self.when_full) {
+        if !ring::make_room(&mut self.senders, to, length, position, self.when_full) {
             add(&mut self.counters.dropped, place);
             return;
         }
+        let Some(sender) = self.senders.get_mut(to) else {
+            return;
+        };
         sender.push(position, remote, |bytes| {
             for (_, event) in recorded(program, remote.recorded) {
                 let start = bytes.len();

@@ -71,6 +71,7 @@ impl SecurityWorker {
                         .receive(&self.rules, arrived, item.bytes, &mut emit);
                 }
                 Next::Until(time) => {
+                    self.merge.make_way();
                     self.latest = self.latest.max(time);
                     self.engine.advance(&self.rules, time, &mut emit);
                     return Progress::Idle;
