@@ -32,6 +32,8 @@ pub struct Config {
     pub flows: flow::Settings,
     /// Other bounds.
     pub limits: Limits,
+    /// How many workers there are, and where.
+    pub workers: Workers,
 }
 
 /// `[capture]`: live ports.
@@ -69,6 +71,16 @@ impl Default for Capture {
             packets_max: 0,
         }
     }
+}
+
+/// `[workers]`
+#[derive(Debug, Default, Clone, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Workers {
+    /// Workers; 0 for one to each physical core that is left for them.
+    pub count: usize,
+    /// CPUs of workers and security workers, in this order; empty to have them chosen.
+    pub cpus: Vec<usize>,
 }
 
 /// `[rules]`
@@ -307,6 +319,13 @@ impl Config {
             capture.descriptors.to_string(),
             "a multiple of 32 from 64 to 8192",
         )?;
+        let workers = self.workers.count;
+        require(
+            workers <= 64,
+            "workers.count",
+            workers.to_string(),
+            "0 (as many as there are cores) to 64",
+        )?;
         let compat = self.rules.compat.as_str();
         require(
             matches!(compat, "standard" | "mmt"),
@@ -460,6 +479,9 @@ mod tests {
         let error = set("capture.queues=0").unwrap_err().to_string();
         assert_eq!(error, "capture.queues: 0 is not possible; expected 1 to 64");
         assert!(set("capture.queues=many").is_err());
+        assert_eq!(set("workers.cpus=[2,3]").unwrap().workers.cpus, [2, 3]);
+        let error = set("workers.count=65").unwrap_err().to_string();
+        assert!(error.contains("expected 0 (as many as"), "{error}");
         assert!(set("metrics.address=nowhere").is_err());
     }
 }
