@@ -6,6 +6,7 @@
 
 use crate::flow;
 use crate::output::limit::{KEYS_MAX, Limit};
+use crate::worker::idle;
 use serde::{Deserialize, Serialize};
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -34,6 +35,8 @@ pub struct Config {
     pub limits: Limits,
     /// How many workers there are, and where.
     pub workers: Workers,
+    /// What a worker does while nothing arrives.
+    pub idle: idle::Settings,
 }
 
 /// `[capture]`: live ports.
@@ -326,6 +329,14 @@ impl Config {
             workers.to_string(),
             "0 (as many as there are cores) to 64",
         )?;
+        for (key, micros) in [
+            ("idle.poll_us", self.idle.poll_us),
+            ("idle.pause_us", self.idle.pause_us),
+            ("idle.sleep_us", self.idle.sleep_us),
+        ] {
+            let expected = "0 to 1,000,000 microseconds";
+            require(micros <= 1_000_000, key, micros.to_string(), expected)?;
+        }
         let compat = self.rules.compat.as_str();
         require(
             matches!(compat, "standard" | "mmt"),
@@ -480,6 +491,9 @@ mod tests {
         assert_eq!(error, "capture.queues: 0 is not possible; expected 1 to 64");
         assert!(set("capture.queues=many").is_err());
         assert_eq!(set("workers.cpus=[2,3]").unwrap().workers.cpus, [2, 3]);
+        assert_eq!(set("idle.sleep_us=0").unwrap().idle.sleep_us, 0);
+        let error = set("idle.sleep_us=2000000").unwrap_err().to_string();
+        assert!(error.starts_with("idle.sleep_us: 2000000 "), "{error}");
         let error = set("workers.count=65").unwrap_err().to_string();
         assert!(error.contains("expected 0 (as many as"), "{error}");
         assert!(set("metrics.address=nowhere").is_err());
