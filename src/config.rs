@@ -47,7 +47,7 @@ pub struct Capture {
     pub eal: Vec<String>,
     /// Ports: PCI addresses or virtual devices.
     pub ports: Vec<String>,
-    /// Receive queues of each port.
+    /// Receive queues of each port; 0 for as many as there are workers.
     pub queues: u16,
     /// Receive descriptors of each queue.
     pub descriptors: u16,
@@ -66,7 +66,7 @@ impl Default for Capture {
         Self {
             eal: Vec::new(),
             ports: Vec::new(),
-            queues: 1,
+            queues: 0,
             descriptors: 4096,
             promiscuous: true,
             link_wait_seconds: 10,
@@ -309,10 +309,10 @@ impl Config {
         };
         let capture = &self.capture;
         require(
-            (1..=64).contains(&capture.queues),
+            capture.queues <= 64,
             "capture.queues",
             capture.queues.to_string(),
-            "1 to 64",
+            "0 (as many as there are workers) to 64",
         )?;
         let descriptors =
             (64..=8192).contains(&capture.descriptors) && capture.descriptors.is_multiple_of(32);
@@ -487,8 +487,11 @@ mod tests {
     fn values_are_checked() {
         assert_eq!(set("capture.queues=4").unwrap().capture.queues, 4);
         assert_eq!(set("output.alerts=/tmp/a").unwrap().output.alerts, "/tmp/a");
-        let error = set("capture.queues=0").unwrap_err().to_string();
-        assert_eq!(error, "capture.queues: 0 is not possible; expected 1 to 64");
+        let error = set("capture.queues=65").unwrap_err().to_string();
+        assert_eq!(
+            error,
+            "capture.queues: 65 is not possible; expected 0 (as many as there are workers) to 64"
+        );
         assert!(set("capture.queues=many").is_err());
         assert_eq!(set("workers.cpus=[2,3]").unwrap().workers.cpus, [2, 3]);
         assert_eq!(set("idle.sleep_us=0").unwrap().idle.sleep_us, 0);

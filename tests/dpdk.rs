@@ -18,7 +18,7 @@ use std::process::{Child, Command, Stdio};
 use std::sync::Mutex;
 use std::time::{Duration, Instant};
 use veth::Veth;
-use wirelynx::capture::dpdk::{DpdkCapture, Monitor, PortSettings, Settings, start};
+use wirelynx::capture::dpdk::{DpdkCapture, Monitor, PortSettings, Settings, probe, start};
 use wirelynx::capture::{Burst, Capture, Error, Progress};
 use wirelynx::packet::{DropReason, LinkType};
 
@@ -282,6 +282,32 @@ fn workers_share_a_port_by_queue() {
             }
         });
         assert_eq!(monitor.snapshot().ports[0].received, 3_003);
+    });
+}
+
+#[test]
+fn an_open_number_of_queues_follows_the_workers() {
+    alone("an_open_number_of_queues_follows_the_workers", || {
+        let folder = tempfile::tempdir().unwrap();
+        let path = write_pcap(folder.path(), "a", &records(10, 100));
+        let mut settings = settings(vec![
+            PortSettings::new("net_null0"),
+            pcap_port(0, &[&path, &path]),
+        ]);
+        settings.ports.iter_mut().for_each(|port| port.queues = 0);
+        let probed = probe(&settings).unwrap();
+        let offers = probed.offers();
+        assert_eq!(offers[0].name, "net_null0");
+        assert!(offers[0].queues >= 3 && !offers[0].fixed, "{offers:?}");
+        assert!(offers[1].queues == 2 && offers[1].fixed, "{offers:?}");
+        let started = probed.start(3).unwrap();
+        let queues: Vec<u16> = started.ports().iter().map(|port| port.queues()).collect();
+        assert_eq!(queues, [3, 2]);
+        for (port, offer) in started.ports().iter().zip(&offers) {
+            assert_eq!(port.node(), offer.node);
+            assert!(port.buffers_near());
+        }
+        assert_eq!(started.captures(8).0.len(), 3);
     });
 }
 

@@ -34,8 +34,8 @@ pub struct DeviceInfo {
     pub driver: String,
     /// Index of the network interface that it sits on, 0 for none.
     pub interface: u32,
-    /// NUMA node, -1 when it has none.
-    pub socket: i32,
+    /// NUMA node; none when it has none or the machine does not say.
+    pub node: Option<u16>,
     /// Receive queues that it can have.
     pub queues_max: u16,
     /// Largest MTU.
@@ -97,13 +97,13 @@ impl Device {
         })?;
         let raw = raw_info(id, device)?;
         // SAFETY: the port is valid; -1 stands for no NUMA node.
-        let socket = unsafe { sys::rte_eth_dev_socket_id(id) };
+        let node = unsafe { sys::rte_eth_dev_socket_id(id) };
         let info = DeviceInfo {
             name: name_of(id),
             // SAFETY: the driver's name is a constant string or null.
             driver: unsafe { text_at(raw.driver_name) },
             interface: raw.if_index,
-            socket,
+            node: u16::try_from(node).ok(),
             queues_max: raw.max_rx_queues,
             mtu_max: raw.max_mtu,
         };
@@ -140,7 +140,7 @@ impl Device {
                 .buffers
                 .max(buffers_needed(config.queues, descriptors)),
             config.buffer_bytes,
-            self.info.socket,
+            self.info.node,
         )?;
         // From here on the port exists, and dropping it on an error closes it.
         let mut port = Port {
@@ -429,32 +429,47 @@ fn set_up_queues(
     offloads: u64,
     (tx_queues, tx_descriptors): (u16, u16),
 ) -> Result<(), Error> {
-    let socket = u32::from_ne_bytes(port.info.socket.to_ne_bytes());
     let mut rx = raw.default_rxconf;
     rx.offloads = offloads;
     for queue in 0..port.queues {
-        // SAFETY: the port is configured with this many queues; the pool outlives it, since the
-        // port owns it and is closed before its fields are dropped.
-        let code = unsafe {
-            sys::rte_eth_rx_queue_setup(
-                port.id,
-                queue,
-                port.descriptors,
-                socket,
-                &raw const rx,
-                port.pool.as_ptr(),
-            )
-        };
+        let code = near(port.info.node, |node| {
+            // SAFETY: the port is configured with this many queues; the pool outlives it, since
+            // the port owns it and is closed before its fields are dropped.
+            unsafe {
+                sys::rte_eth_rx_queue_setup(
+                    port.id,
+                    queue,
+                    port.descriptors,
+                    node,
+                    &raw const rx,
+                    port.pool.as_ptr(),
+                )
+            }
+        });
         check(port.name(), "set up a receive queue", code)?;
     }
     for queue in 0..tx_queues {
-        // SAFETY: as above; a null configuration asks for the default.
-        let code = unsafe {
-            sys::rte_eth_tx_queue_setup(port.id, queue, tx_descriptors, socket, ptr::null())
-        };
+        let code = near(port.info.node, |node| {
+            // SAFETY: as above; a null configuration asks for the default.
+            unsafe {
+                sys::rte_eth_tx_queue_setup(port.id, queue, tx_descriptors, node, ptr::null())
+            }
+        });
         check(port.name(), "set up a transmit queue", code)?;
     }
     Ok(())
+}
+
+/// Make something on a NUMA node, or on any one when that has no memory left: slow is better than
+/// not at all.
+fn near(node: Option<u16>, make: impl Fn(u32) -> c_int) -> c_int {
+    /// SOCKET_ID_ANY, in the type of the calls that take it.
+    const ANY: u32 = u32::MAX;
+    let code = make(node.map_or(ANY, u32::from));
+    if code == -libc::ENOMEM && node.is_some() {
+        return make(ANY);
+    }
+    code
 }
 
 /// Ask for frames to every address; false when the driver cannot (virtual ones receive all anyway).

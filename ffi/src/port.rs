@@ -107,6 +107,16 @@ impl Port {
         self.stamp.flag != 0
     }
 
+    /// NUMA node of the device; none when it has none or the machine does not say.
+    pub fn node(&self) -> Option<u16> {
+        self.info.node
+    }
+
+    /// Are its buffers on its node? They are on another one when that had no memory left.
+    pub fn buffers_near(&self) -> bool {
+        self.pool.near()
+    }
+
     /// Buffers that are free now.
     pub fn buffers_available(&self) -> u32 {
         self.pool.available()

@@ -45,6 +45,18 @@ pub struct Port {
     pub fixed: bool,
 }
 
+#[cfg(feature = "dpdk")]
+impl From<crate::capture::dpdk::Offer> for Port {
+    fn from(offer: crate::capture::dpdk::Offer) -> Self {
+        Self {
+            name: offer.name,
+            node: offer.node,
+            queues: offer.queues,
+            fixed: offer.fixed,
+        }
+    }
+}
+
 /// CPUs of all threads.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Plan {

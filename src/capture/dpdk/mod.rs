@@ -1,8 +1,12 @@
 //! Live capture through DPDK.
 //!
 //! ```text
-//! start(settings) -> Started -> captures(workers) -> one DpdkCapture per worker, and a Monitor
+//! probe(settings) -> Probed -> start(workers) -> Started -> captures(workers)
+//!     -> one DpdkCapture per worker, and a Monitor
 //! ```
+//!
+//! Between probing and starting it is known what the ports are, but not yet how many queues they
+//! get: then the number of workers and their CPUs are decided.
 //!
 //! Each [`DpdkCapture`] owns its receive queues; nothing mutable is shared between workers. Event
 //! time is what the driver gives (a port that plays a file gives the file's times), or else one
@@ -44,11 +48,40 @@ struct Source {
     port: u16,
 }
 
-/// Start EAL and every port of the settings. Possible once per process.
+/// Devices that are there, and not started yet.
+#[derive(Debug)]
+pub struct Probed {
+    eal: Eal,
+    devices: Vec<Device>,
+    settings: Settings,
+}
+
+/// What a port offers.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Offer {
+    /// Name of the device.
+    pub name: String,
+    /// NUMA node; none when it has none or the machine does not say.
+    pub node: Option<u16>,
+    /// Receive queues that it has, or may have.
+    pub queues: u16,
+    /// It has so many whatever the number of workers; else at most one for each worker.
+    pub fixed: bool,
+}
+
+/// [`probe`], and start every port for one worker.
 ///
 /// # Errors
-/// EAL refuses to start, a device is not there, or it cannot be configured as wanted.
+/// Those of both.
 pub fn start(settings: &Settings) -> Result<Started, Error> {
+    probe(settings)?.start(1)
+}
+
+/// Start EAL and find every device of the settings. Possible once per process.
+///
+/// # Errors
+/// EAL refuses to start, or a device is not there.
+pub fn probe(settings: &Settings) -> Result<Probed, Error> {
     if settings.ports.is_empty() {
         return Err(Error::Environment {
             reason: "no port is configured".to_owned(),
@@ -70,26 +103,77 @@ pub fn start(settings: &Settings) -> Result<Started, Error> {
             arguments.join(" ")
         ),
     })?;
-    let mut started = Started {
-        eal,
-        ports: Vec::new(),
-        queues: Vec::new(),
-        links: Vec::new(),
-        settings: settings.clone(),
+    let open = |port: &PortSettings| {
+        Device::open(&eal, port.name()).map_err(|error| explain(&port.device, &error))
     };
-    for port in &settings.ports {
-        started.add(port)?;
+    let devices = settings.ports.iter().map(open).collect::<Result<_, _>>()?;
+    Ok(Probed {
+        eal,
+        devices,
+        settings: settings.clone(),
+    })
+}
+
+impl Probed {
+    /// What each port offers, in the order of the settings.
+    pub fn offers(&self) -> Vec<Offer> {
+        let offer = |(device, settings): (&Device, &PortSettings)| {
+            let info = device.info();
+            Offer {
+                name: info.name.clone(),
+                node: info.node,
+                queues: settings.queues_for(usize::MAX, info),
+                fixed: settings.is_fixed(info),
+            }
+        };
+        self.devices
+            .iter()
+            .zip(&self.settings.ports)
+            .map(offer)
+            .collect()
     }
-    started.wait_for_links();
-    Ok(started)
+
+    /// Start every port, with as many queues as there are workers where the settings leave their
+    /// number open and the port has so many.
+    ///
+    /// # Errors
+    /// A device cannot be configured as wanted.
+    pub fn start(self, workers: usize) -> Result<Started, Error> {
+        let mut started = Started {
+            eal: self.eal,
+            ports: Vec::new(),
+            queues: Vec::new(),
+            links: Vec::new(),
+            settings: self.settings.clone(),
+        };
+        for (device, settings) in self.devices.into_iter().zip(&self.settings.ports) {
+            started.add(device, settings, workers)?;
+        }
+        started.wait_for_links();
+        Ok(started)
+    }
 }
 
 impl Started {
-    fn add(&mut self, settings: &PortSettings) -> Result<(), Error> {
+    fn add(
+        &mut self,
+        device: Device,
+        settings: &PortSettings,
+        workers: usize,
+    ) -> Result<(), Error> {
+        let count = settings.queues_for(workers, device.info());
+        if usize::from(count) < workers {
+            info!(
+                port = device.info().name,
+                queues = count,
+                workers,
+                "it has fewer queues than there are workers: some receive nothing from it"
+            );
+        }
         // Every queue takes room for a burst of them, so the settings may not ask for any length.
         let frame_bytes_max = self.settings.frame_bytes_max.min(FRAME_LENGTH_MAX);
         let config = RxConfig {
-            queues: settings.queues,
+            queues: count,
             descriptors: settings.descriptors,
             buffers: settings.buffers,
             buffer_bytes: settings.buffer_bytes,
@@ -97,11 +181,12 @@ impl Started {
             frame_bytes_max: u32::try_from(frame_bytes_max).unwrap_or(u32::MAX),
             promiscuous: settings.promiscuous,
         };
-        let (port, queues) = Device::open(&self.eal, settings.name())
-            .and_then(|device| device.start(&config))
+        let (port, queues) = device
+            .start(&config)
             .map_err(|error| explain(&settings.device, &error))?;
         info!(
             port = port.name(),
+            node = port.node(),
             driver = port.info().driver,
             queues = port.queues(),
             descriptors = port.descriptors(),
@@ -114,6 +199,14 @@ impl Started {
                 port = port.name(),
                 "its driver has no receive hash: unless it keeps both directions of a flow on one \
                  queue by other means, configure one queue"
+            );
+        }
+        if !port.buffers_near() {
+            warn!(
+                port = port.name(),
+                node = port.node(),
+                "no huge pages were left on its NUMA node: its buffers are on another one, which \
+                 is slower; hugepages/reserve reserves them by node"
             );
         }
         let index = u16::try_from(self.ports.len()).unwrap_or(u16::MAX);
