@@ -19,7 +19,7 @@ use std::sync::Mutex;
 use std::time::{Duration, Instant};
 use veth::Veth;
 use wirelynx::capture::dpdk::{DpdkCapture, Monitor, PortSettings, Settings, probe, start};
-use wirelynx::capture::{Burst, Capture, Error, Progress};
+use wirelynx::capture::{Burst, Capture, Error, Progress, rss, toeplitz};
 use wirelynx::packet::{DropReason, LinkType};
 
 /// Set in the process that runs a scenario.
@@ -318,11 +318,63 @@ fn several_queues_get_a_symmetric_key() {
         port.queues = 4;
         let started = start(&settings(vec![port])).unwrap();
         let rss = started.ports()[0].rss().clone();
-        let Rss::Symmetric { types, key_length } = rss else {
+        let Rss::Symmetric { hashed, key } = rss else {
             panic!("{rss:?}");
         };
-        assert!(types != 0 && key_length == 40, "{types:x} {key_length}");
-        assert_eq!(started.captures(4).0.len(), 4);
+        assert!(hashed[0].tcp && hashed[1].udp, "{hashed:?}");
+        assert_eq!(key, toeplitz::symmetric_key(40));
+        // The device hashes nothing, and its table names one queue only.
+        assert_eq!(started.ports()[0].redirection(), [0; 128]);
+        let (captures, _monitor) = started.captures(4);
+        assert_eq!(captures.len(), 4);
+        assert_eq!(captures[0].home(0, 1), None);
+    });
+}
+
+/// TCP segments between 10.0.0.1:1024 and 10.0.0.2:80, one a millisecond from `start` on: flags, and
+/// whether the side with port 80 sent it.
+fn segments(start: u64, flags: &[(u8, bool)]) -> Records {
+    let segment = |(number, &(flags, back)): (usize, &(u8, bool))| {
+        let mut ends = [([10, 0, 0, 1], 1_024_u16), ([10, 0, 0, 2], 80)];
+        if back {
+            ends.reverse();
+        }
+        let mut frame = vec![2, 0, 0, 0, 0, 1, 2, 0, 0, 0, 0, 2, 8, 0];
+        frame.extend([0x45, 0, 0, 40, 0, 0, 0x40, 0, 64, 6, 0, 0]);
+        ends.iter().for_each(|(address, _)| frame.extend(address));
+        ends.iter()
+            .for_each(|(_, port)| frame.extend(port.to_be_bytes()));
+        let sequence = u32::try_from(number).unwrap();
+        frame.extend(sequence.to_be_bytes());
+        frame.extend(sequence.to_be_bytes());
+        frame.extend([0x50, flags, 0xff, 0xff, 0, 0, 0, 0]);
+        frame.resize(60, 0);
+        (start + u64::try_from(number).unwrap() * 1_000, frame)
+    };
+    flags.iter().enumerate().map(segment).collect()
+}
+
+#[test]
+fn frames_without_a_hash_are_counted() {
+    alone("frames_without_a_hash_are_counted", || {
+        let folder = tempfile::tempdir().unwrap();
+        let path = write_pcap(
+            folder.path(),
+            "tcp",
+            &segments(1_000_000, &[(0x10, false); 700]),
+        );
+        let settings = settings(vec![pcap_port(0, &[&path, &path]), pcap_port(1, &[&path])]);
+        let (mut capture, monitor) = one(&settings);
+        assert_eq!((capture.home(0, 1), capture.home(1, 1)), (None, Some(0)));
+        assert_eq!(drain(&mut capture).len(), 3);
+        let expected = rss::Counts {
+            no_hash: 1_400,
+            ..rss::Counts::default()
+        };
+        assert_eq!(capture.spreads()[0].counts(), expected);
+        let nic = monitor.snapshot();
+        assert_eq!(nic.ports[0].hashes, expected);
+        assert_eq!(nic.ports[1].hashes, rss::Counts::default(), "one queue");
     });
 }
 

@@ -1,9 +1,10 @@
 //! A started port, as its queues and the control side share it.
 
-use crate::device::{DeviceInfo, Rss};
+use crate::device::DeviceInfo;
 use crate::eal::Claim;
 use crate::error::{Error, check};
 use crate::mempool::Mempool;
+use crate::spread::Rss;
 use crate::statistics::{QueueStatistics, Statistics};
 use crate::sys;
 use std::ffi::{CStr, c_int, c_void};
@@ -42,6 +43,8 @@ pub struct Port {
     pub(crate) queues: u16,
     pub(crate) descriptors: u16,
     pub(crate) rss: Rss,
+    /// Queue by low bits of the hash; empty where the driver does not say.
+    pub(crate) redirection: Vec<u16>,
     pub(crate) promiscuous: bool,
     pub(crate) stamp: Stamp,
     /// Set by the driver's removal event.
@@ -95,6 +98,12 @@ impl Port {
     /// How frames are spread over the queues.
     pub fn rss(&self) -> &Rss {
         &self.rss
+    }
+
+    /// Its redirection table, as read back after the start: queue by low bits of the hash. Empty
+    /// where the driver has none; drivers that do not spread by it may give any.
+    pub fn redirection(&self) -> &[u16] {
+        &self.redirection
     }
 
     /// Does the port receive frames for every address?

@@ -10,6 +10,8 @@ pub mod memory;
 mod pcap;
 mod pcapng;
 mod record;
+pub mod rss;
+pub mod toeplitz;
 pub mod writer;
 
 pub use damage::Damage;

@@ -21,13 +21,20 @@ pub use dpdk_sys::ThreadRegistration;
 pub use monitor::{Monitor, NicCounters, PortCounters, QueueCounters};
 pub use settings::{PortSettings, Settings};
 
-use super::{Burst, Capture, Counters, Error, Progress};
+use super::rss::{Check, Fields, Hasher, Spread};
+use super::{Burst, Capture, Counters, Error, Progress, toeplitz};
 use crate::limits::{BURST_MAX, FRAME_LENGTH_MAX};
 use crate::packet::{DropReason, Frame, LinkType, Timestamp};
-use dpdk_sys::{Device, Eal, Link, Port, Rss, RxConfig, RxQueue};
+use dpdk_sys::{Device, Eal, HashKey, Hashed, Link, Port, Rss, RxConfig, RxQueue};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 use tracing::{info, warn};
+
+/// Both directions of a flow on one queue.
+const KEY: HashKey = HashKey {
+    make: toeplitz::symmetric_key,
+    is_symmetric: toeplitz::is_symmetric,
+};
 
 const _: () = assert!(dpdk_sys::BURST == BURST_MAX);
 
@@ -36,7 +43,7 @@ const _: () = assert!(dpdk_sys::BURST == BURST_MAX);
 pub struct Started {
     eal: Eal,
     ports: Vec<Arc<Port>>,
-    queues: Vec<Source>,
+    queues: Vec<(RxQueue, u16)>,
     links: Vec<Link>,
     settings: Settings,
 }
@@ -46,6 +53,25 @@ pub struct Started {
 struct Source {
     queue: RxQueue,
     port: u16,
+    spread: Arc<Spread>,
+    check: Check,
+}
+
+impl Source {
+    /// Compare the hashes of the burst with those computed here, as long as that is wanted.
+    #[inline]
+    fn check(&mut self) {
+        if !self.check.is_done() {
+            self.check_frames();
+        }
+    }
+
+    #[cold]
+    fn check_frames(&mut self) {
+        for frame in self.queue.frames() {
+            self.check.frame(&self.spread, frame.data, frame.hash);
+        }
+    }
 }
 
 /// Devices that are there, and not started yet.
@@ -182,7 +208,7 @@ impl Started {
             promiscuous: settings.promiscuous,
         };
         let (port, queues) = device
-            .start(&config)
+            .start(&config, &KEY)
             .map_err(|error| explain(&settings.device, &error))?;
         info!(
             port = port.name(),
@@ -210,9 +236,7 @@ impl Started {
             );
         }
         let index = u16::try_from(self.ports.len()).unwrap_or(u16::MAX);
-        let sources = queues
-            .into_iter()
-            .map(|queue| Source { queue, port: index });
+        let sources = queues.into_iter().map(|queue| (queue, index));
         self.queues.extend(sources);
         self.ports.push(port);
         Ok(())
@@ -250,27 +274,58 @@ impl Started {
     pub fn captures(self, workers: usize) -> (Vec<DpdkCapture>, Monitor) {
         let widest = self.ports.iter().map(|port| port.queues()).max();
         let workers = workers.clamp(1, usize::from(widest.unwrap_or(1)).max(1));
+        let spread = |port: &Arc<Port>| Arc::new(spread(port, workers));
+        let spreads: Arc<[Arc<Spread>]> = self.ports.iter().map(spread).collect();
         let mut shares: Vec<Vec<Source>> = (0..workers).map(|_| Vec::new()).collect();
-        for source in self.queues {
-            let worker = usize::from(source.queue.number()) % workers;
-            if let Some(share) = shares.get_mut(worker) {
-                share.push(source);
+        for (queue, port) in self.queues {
+            let worker = usize::from(queue.number()) % workers;
+            let spread = spreads.get(usize::from(port));
+            if let (Some(share), Some(spread)) = (shares.get_mut(worker), spread) {
+                share.push(Source {
+                    queue,
+                    port,
+                    check: Check::new(spread),
+                    spread: Arc::clone(spread),
+                });
             }
         }
-        let captures: Vec<DpdkCapture> = shares
-            .into_iter()
-            .map(|share| DpdkCapture::new(self.eal.clone(), share, &self.settings))
-            .collect();
+        let capture = |share| DpdkCapture::new(self.eal.clone(), share, &spreads, &self.settings);
+        let captures: Vec<DpdkCapture> = shares.into_iter().map(capture).collect();
         let errors = captures.iter().map(|capture| capture.clock.error());
-        let monitor = Monitor::new(self.ports, errors.collect());
+        let monitor = Monitor::new(self.ports, &spreads, errors.collect());
         (captures, monitor)
     }
+}
+
+/// How a started port spreads frames over so many workers.
+fn spread(port: &Port, workers: usize) -> Spread {
+    let fields = |hashed: Hashed| Fields {
+        tcp: hashed.tcp,
+        udp: hashed.udp,
+        addresses: hashed.addresses,
+    };
+    let hasher = match port.rss() {
+        Rss::Symmetric {
+            hashed: [ipv4, ipv6],
+            key,
+        } => Some(Hasher::new(key, fields(*ipv4), fields(*ipv6))),
+        Rss::Single | Rss::Driver => None,
+    };
+    Spread::new(
+        port.name(),
+        port.queues(),
+        hasher,
+        port.redirection(),
+        workers,
+    )
 }
 
 /// Frames of some receive queues, served in turn, for one worker.
 #[derive(Debug)]
 pub struct DpdkCapture {
     sources: Vec<Source>,
+    /// By index of the port.
+    spreads: Arc<[Arc<Spread>]>,
     /// The queue to ask next.
     next: usize,
     clock: Clock,
@@ -286,11 +341,17 @@ pub struct DpdkCapture {
 }
 
 impl DpdkCapture {
-    fn new(eal: Eal, sources: Vec<Source>, settings: &Settings) -> Self {
+    fn new(
+        eal: Eal,
+        sources: Vec<Source>,
+        spreads: &Arc<[Arc<Spread>]>,
+        settings: &Settings,
+    ) -> Self {
         let clock = Clock::calibrate();
         let nanos = |time: Duration| u64::try_from(time.as_nanos()).unwrap_or(u64::MAX);
         Self {
             sources,
+            spreads: Arc::clone(spreads),
             next: 0,
             counters: Counters::default(),
             now: dpdk_sys::tsc(),
@@ -324,6 +385,18 @@ impl DpdkCapture {
         Some(self.clock.stamp(dpdk_sys::tsc()))
     }
 
+    /// The worker that gets packets with this hash from the port with this index; none where the
+    /// port does not tell, as devices without a redirection table do not.
+    pub fn home(&self, port: u16, hash: u32) -> Option<usize> {
+        self.spreads.get(usize::from(port))?.home(hash)
+    }
+
+    /// How each port spreads frames, in the order of the settings: for packets that belong to the
+    /// worker of another flow than the port saw, such as the one inside a tunnel.
+    pub fn spreads(&self) -> &[Arc<Spread>] {
+        &self.spreads
+    }
+
     /// Ask the queues in turn until one has frames.
     fn poll(&mut self) -> Option<usize> {
         for _ in 0..self.sources.len() {
@@ -333,16 +406,26 @@ impl DpdkCapture {
             } else {
                 0
             };
-            if self.sources.get_mut(at)?.queue.receive() > 0 {
+            let source = self.sources.get_mut(at)?;
+            if source.queue.receive() > 0 {
+                source.check();
                 return Some(at);
             }
         }
         None
     }
 
+    /// Say what is wrong with the hashes of ports, once.
+    fn warn_of_hashes(&self) {
+        for warning in self.spreads.iter().filter_map(|spread| spread.warning()) {
+            warn!("{warning}");
+        }
+    }
+
     /// Once a second: set the clock, and see whether the devices are still there.
     fn keep_house(&mut self) -> Result<(), Error> {
         self.clock.discipline();
+        self.warn_of_hashes();
         for source in &self.sources {
             let port = source.queue.port();
             if !port.is_alive() {
@@ -367,6 +450,9 @@ impl DpdkCapture {
     }
 
     fn end(&mut self) -> Progress {
+        if !self.ended {
+            self.warn_of_hashes();
+        }
         self.ended = true;
         for source in &mut self.sources {
             source.queue.release();
