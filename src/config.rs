@@ -49,6 +49,8 @@ pub struct Capture {
     pub ports: Vec<String>,
     /// Receive queues of each port; 0 for as many as there are workers.
     pub queues: u16,
+    /// Two ports each that carry one direction of the same link.
+    pub tap_pairs: Vec<[String; 2]>,
     /// Receive descriptors of each queue.
     pub descriptors: u16,
     /// Receive frames for other addresses too.
@@ -67,12 +69,40 @@ impl Default for Capture {
             eal: Vec::new(),
             ports: Vec::new(),
             queues: 0,
+            tap_pairs: Vec::new(),
             descriptors: 4096,
             promiscuous: true,
             link_wait_seconds: 10,
             idle_exit_seconds: 0,
             packets_max: 0,
         }
+    }
+}
+
+impl Capture {
+    /// The tap pairs by index in `ports`. A port may be named without its arguments.
+    ///
+    /// # Errors
+    /// A port is not configured, in two pairs, or paired with itself.
+    pub fn pairs(&self) -> Result<Vec<[usize; 2]>, Error> {
+        let refused = |name: &str, expected| Error::Value {
+            key: "capture.tap_pairs",
+            value: format!("'{name}'"),
+            expected,
+        };
+        let mut used = Vec::new();
+        let mut find = |name: &String| {
+            let is_it = |port: &String| port == name || port.split(',').next() == Some(name);
+            let found = self.ports.iter().position(is_it);
+            let index = found.ok_or_else(|| refused(name, "a port of capture.ports"))?;
+            if used.contains(&index) {
+                return Err(refused(name, "another port: this one is in a pair already"));
+            }
+            used.push(index);
+            Ok(index)
+        };
+        let pairs = self.tap_pairs.iter();
+        pairs.map(|[a, b]| Ok([find(a)?, find(b)?])).collect()
     }
 }
 
@@ -314,6 +344,7 @@ impl Config {
             capture.queues.to_string(),
             "0 (as many as there are workers) to 64",
         )?;
+        capture.pairs()?;
         let descriptors =
             (64..=8192).contains(&capture.descriptors) && capture.descriptors.is_multiple_of(32);
         require(
@@ -480,6 +511,34 @@ mod tests {
                 .unwrap_err()
                 .to_string()
                 .contains("expected key=value")
+        );
+    }
+
+    #[test]
+    fn tap_pairs_name_ports_once() {
+        let pairs = |text: &str| {
+            let ports = r#"capture.ports=["a:00.0", "net_pcap0,rx_pcap=x", "c"]"#;
+            let pairs = format!("capture.tap_pairs={text}");
+            let config = Config::load(None, &[ports.to_owned(), pairs])?;
+            config.capture.pairs()
+        };
+        assert_eq!(pairs(r#"[["c", "net_pcap0"]]"#).unwrap(), [[2, 1]]);
+        assert_eq!(
+            pairs(r#"[["net_pcap0,rx_pcap=x", "a:00.0"]]"#).unwrap(),
+            [[1, 0]]
+        );
+        let refusal = |text| pairs(text).unwrap_err().to_string();
+        assert_eq!(
+            refusal(r#"[["c", "d"]]"#),
+            "capture.tap_pairs: 'd' is not possible; expected a port of capture.ports"
+        );
+        let twice = "capture.tap_pairs: 'c' is not possible; expected another port: this one is \
+                     in a pair already";
+        assert_eq!(refusal(r#"[["c", "c"]]"#), twice);
+        assert_eq!(refusal(r#"[["c", "a:00.0"], ["net_pcap0", "c"]]"#), twice);
+        assert!(
+            refusal(r#"[["a:00.0"]]"#).contains("array"),
+            "two ports each"
         );
     }
 

@@ -15,12 +15,17 @@ use std::collections::BTreeMap;
 use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
-use std::sync::Mutex;
+use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 use veth::Veth;
 use wirelynx::capture::dpdk::{DpdkCapture, Monitor, PortSettings, Settings, probe, start};
 use wirelynx::capture::{Burst, Capture, Error, Progress, rss, toeplitz};
+use wirelynx::expr::Mode;
+use wirelynx::flow;
+use wirelynx::output::Event;
 use wirelynx::packet::{DropReason, LinkType};
+use wirelynx::rules::RuleSet;
+use wirelynx::worker::{Scope, Worker};
 
 /// Set in the process that runs a scenario.
 const SCENARIO: &str = "WIRELYNX_TEST_SCENARIO";
@@ -375,6 +380,77 @@ fn frames_without_a_hash_are_counted() {
         let nic = monitor.snapshot();
         assert_eq!(nic.ports[0].hashes, expected);
         assert_eq!(nic.ports[1].hashes, rss::Counts::default(), "one queue");
+    });
+}
+
+/// What `keep` picks, in two halves.
+fn split(all: &Records, first: impl Fn(usize) -> bool) -> [Records; 2] {
+    let half = |wanted| {
+        let both = all.iter().enumerate();
+        both.filter(|(number, _)| first(*number) == wanted)
+            .map(|(_, record)| record.clone())
+            .collect()
+    };
+    [half(true), half(false)]
+}
+
+#[test]
+fn the_directions_of_a_tap_come_in_order_of_time() {
+    alone("the_directions_of_a_tap_come_in_order_of_time", || {
+        let folder = tempfile::tempdir().unwrap();
+        // A handshake and data both ways, in bursts of one to forty segments of a direction.
+        let mut flags = vec![(0x02, false), (0x12, true), (0x10, false)];
+        for run in 0..80_u8 {
+            let count = 1 + usize::from(run) * 7 % 40;
+            flags.extend(vec![(0x10, run % 2 == 1); count]);
+        }
+        let all = segments(1_700_000_000_000_000, &flags);
+        let [there, back] = split(&all, |number| !flags[number].1);
+        let there = write_pcap(folder.path(), "there", &there);
+        let back = write_pcap(folder.path(), "back", &back);
+        // The port with the answers is asked first.
+        let mut settings = settings(vec![
+            pcap_port(0, &[&back]),
+            PortSettings::new("net_null0,no-rx=1"),
+            pcap_port(1, &[&there]),
+        ]);
+        settings.tap_pairs = vec![[2, 0]];
+        let (mut capture, _monitor) = one(&settings);
+        let (rules, _) = RuleSet::new(Vec::new(), Mode::Standard);
+        let small = wirelynx::worker::Settings {
+            flows: flow::Settings {
+                flows_max: 16,
+                ..flow::Settings::default()
+            },
+            ..wirelynx::worker::Settings::default()
+        };
+        let mut worker = Worker::new(Arc::new(rules), &small, Scope::Flows);
+        let mut flows = Vec::new();
+        let mut sink = |event: Event| {
+            if let Event::Flow(record) = event {
+                flows.push(record);
+            }
+        };
+        let mut times = Vec::new();
+        loop {
+            let mut burst = Burst::new();
+            let progress = capture.receive(&mut burst).unwrap();
+            times.extend(burst.iter().map(|frame| frame.timestamp.micros()));
+            worker.burst(burst, &mut sink);
+            if progress == Progress::End {
+                break;
+            }
+        }
+        worker.finish(&mut sink);
+        let expected: Vec<u64> = all.iter().map(|(time, _)| *time).collect();
+        assert!(times == expected, "{times:?}");
+        assert_eq!(flows.len(), 1);
+        assert_eq!(flows[0].source.1, 1_024);
+        assert_eq!(&flows[0].history[..3], "ShA");
+        assert_eq!(
+            capture.counters().received,
+            u64::try_from(all.len()).unwrap()
+        );
     });
 }
 

@@ -13,6 +13,7 @@
 //! reading of the time stamp counter per burst.
 
 mod clock;
+mod line;
 mod monitor;
 mod settings;
 
@@ -21,11 +22,12 @@ pub use dpdk_sys::ThreadRegistration;
 pub use monitor::{Monitor, NicCounters, PortCounters, QueueCounters};
 pub use settings::{PortSettings, Settings};
 
-use super::rss::{Check, Fields, Hasher, Spread};
+use super::rss::{Fields, Hasher, Spread};
 use super::{Burst, Capture, Counters, Error, Progress, toeplitz};
 use crate::limits::{BURST_MAX, FRAME_LENGTH_MAX};
-use crate::packet::{DropReason, Frame, LinkType, Timestamp};
+use crate::packet::{DropReason, Timestamp};
 use dpdk_sys::{Device, Eal, HashKey, Hashed, Link, Port, Rss, RxConfig, RxQueue};
+use line::{Line, Source};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 use tracing::{info, warn};
@@ -46,32 +48,6 @@ pub struct Started {
     queues: Vec<(RxQueue, u16)>,
     links: Vec<Link>,
     settings: Settings,
-}
-
-/// A receive queue, and the index of its port in the settings.
-#[derive(Debug)]
-struct Source {
-    queue: RxQueue,
-    port: u16,
-    spread: Arc<Spread>,
-    check: Check,
-}
-
-impl Source {
-    /// Compare the hashes of the burst with those computed here, as long as that is wanted.
-    #[inline]
-    fn check(&mut self) {
-        if !self.check.is_done() {
-            self.check_frames();
-        }
-    }
-
-    #[cold]
-    fn check_frames(&mut self) {
-        for frame in self.queue.frames() {
-            self.check.frame(&self.spread, frame.data, frame.hash);
-        }
-    }
 }
 
 /// Devices that are there, and not started yet.
@@ -165,6 +141,7 @@ impl Probed {
     /// # Errors
     /// A device cannot be configured as wanted.
     pub fn start(self, workers: usize) -> Result<Started, Error> {
+        let queues = self.queues(workers);
         let mut started = Started {
             eal: self.eal,
             ports: Vec::new(),
@@ -172,34 +149,54 @@ impl Probed {
             links: Vec::new(),
             settings: self.settings.clone(),
         };
-        for (device, settings) in self.devices.into_iter().zip(&self.settings.ports) {
-            started.add(device, settings, workers)?;
+        let all = self.devices.into_iter().zip(&self.settings.ports);
+        for ((device, settings), queues) in all.zip(queues) {
+            if usize::from(queues) < workers {
+                info!(
+                    port = device.info().name,
+                    queues,
+                    workers,
+                    "it has fewer queues than there are workers: some receive nothing from it"
+                );
+            }
+            started.add(device, settings, queues)?;
         }
+        started.warn_of_unequal_pairs();
         started.wait_for_links();
         Ok(started)
+    }
+
+    /// Queues of each port. The ports of a tap pair get equally many, so that equal hashes lead to
+    /// equal numbers.
+    fn queues(&self, workers: usize) -> Vec<u16> {
+        let all = || self.devices.iter().zip(&self.settings.ports);
+        let mut queues: Vec<u16> = all()
+            .map(|(device, settings)| settings.queues_for(workers, device.info()))
+            .collect();
+        let open: Vec<bool> = all()
+            .map(|(device, settings)| !settings.is_fixed(device.info()))
+            .collect();
+        for [a, b] in &self.settings.tap_pairs {
+            let both = [a, b].map(|&at| open.get(at) == Some(&true));
+            if both == [true, true] {
+                let fewest = queues.get(*a).min(queues.get(*b)).copied();
+                for at in [*a, *b] {
+                    if let (Some(count), Some(fewest)) = (queues.get_mut(at), fewest) {
+                        *count = fewest;
+                    }
+                }
+            }
+        }
+        queues
     }
 }
 
 impl Started {
-    fn add(
-        &mut self,
-        device: Device,
-        settings: &PortSettings,
-        workers: usize,
-    ) -> Result<(), Error> {
-        let count = settings.queues_for(workers, device.info());
-        if usize::from(count) < workers {
-            info!(
-                port = device.info().name,
-                queues = count,
-                workers,
-                "it has fewer queues than there are workers: some receive nothing from it"
-            );
-        }
+    fn add(&mut self, device: Device, settings: &PortSettings, queues: u16) -> Result<(), Error> {
         // Every queue takes room for a burst of them, so the settings may not ask for any length.
         let frame_bytes_max = self.settings.frame_bytes_max.min(FRAME_LENGTH_MAX);
         let config = RxConfig {
-            queues: count,
+            queues,
             descriptors: settings.descriptors,
             buffers: settings.buffers,
             buffer_bytes: settings.buffer_bytes,
@@ -217,7 +214,7 @@ impl Started {
             queues = port.queues(),
             descriptors = port.descriptors(),
             promiscuous = port.promiscuous(),
-            rss = ?port.rss(),
+            spread = spread_by(&port),
             "port started"
         );
         if *port.rss() == Rss::Driver {
@@ -240,6 +237,23 @@ impl Started {
         self.queues.extend(sources);
         self.ports.push(port);
         Ok(())
+    }
+
+    fn warn_of_unequal_pairs(&self) {
+        for pair in &self.settings.tap_pairs {
+            let [Some(a), Some(b)] = pair.map(|at| self.ports.get(at)) else {
+                continue;
+            };
+            if a.queues() != b.queues() || a.info().driver != b.info().driver {
+                warn!(
+                    ports = format!("{} and {}", a.name(), b.name()),
+                    queues = format!("{} and {}", a.queues(), b.queues()),
+                    "the ports of a tap pair are of different kinds or have different numbers of \
+                     queues: the directions of a flow may reach different workers; set \
+                     capture.queues to what both have"
+                );
+            }
+        }
     }
 
     fn wait_for_links(&mut self) {
@@ -281,12 +295,7 @@ impl Started {
             let worker = usize::from(queue.number()) % workers;
             let spread = spreads.get(usize::from(port));
             if let (Some(share), Some(spread)) = (shares.get_mut(worker), spread) {
-                share.push(Source {
-                    queue,
-                    port,
-                    check: Check::new(spread),
-                    spread: Arc::clone(spread),
-                });
+                share.push(Source::new(queue, port, spread));
             }
         }
         let capture = |share| DpdkCapture::new(self.eal.clone(), share, &spreads, &self.settings);
@@ -294,6 +303,15 @@ impl Started {
         let errors = captures.iter().map(|capture| capture.clock.error());
         let monitor = Monitor::new(self.ports, &spreads, errors.collect());
         (captures, monitor)
+    }
+}
+
+/// The same in words.
+fn spread_by(port: &Port) -> &'static str {
+    match port.rss() {
+        Rss::Single => "one queue",
+        Rss::Symmetric { .. } => "symmetric hash",
+        Rss::Driver => "its driver's choice",
     }
 }
 
@@ -323,10 +341,10 @@ fn spread(port: &Port, workers: usize) -> Spread {
 /// Frames of some receive queues, served in turn, for one worker.
 #[derive(Debug)]
 pub struct DpdkCapture {
-    sources: Vec<Source>,
+    lines: Vec<Line>,
     /// By index of the port.
     spreads: Arc<[Arc<Spread>]>,
-    /// The queue to ask next.
+    /// The line to ask next.
     next: usize,
     clock: Clock,
     counters: Counters,
@@ -350,7 +368,7 @@ impl DpdkCapture {
         let clock = Clock::calibrate();
         let nanos = |time: Duration| u64::try_from(time.as_nanos()).unwrap_or(u64::MAX);
         Self {
-            sources,
+            lines: Line::from_sources(sources, &settings.tap_pairs),
             spreads: Arc::clone(spreads),
             next: 0,
             counters: Counters::default(),
@@ -378,8 +396,8 @@ impl DpdkCapture {
     /// The time now in the time of this source's frames, with which an idle worker advances its
     /// watermark; none when a driver stamps frames itself, for those may be from another year.
     pub fn time(&mut self) -> Option<Timestamp> {
-        let stamped = |source: &Source| source.queue.port().stamps();
-        if self.sources.iter().any(stamped) {
+        let stamped = |source: &Source| source.queue().port().stamps();
+        if self.sources().any(stamped) {
             return None;
         }
         Some(self.clock.stamp(dpdk_sys::tsc()))
@@ -397,18 +415,16 @@ impl DpdkCapture {
         &self.spreads
     }
 
+    fn sources(&self) -> impl Iterator<Item = &Source> {
+        self.lines.iter().flat_map(Line::sources)
+    }
+
     /// Ask the queues in turn until one has frames.
     fn poll(&mut self) -> Option<usize> {
-        for _ in 0..self.sources.len() {
+        for _ in 0..self.lines.len() {
             let at = self.next;
-            self.next = if at + 1 < self.sources.len() {
-                at + 1
-            } else {
-                0
-            };
-            let source = self.sources.get_mut(at)?;
-            if source.queue.receive() > 0 {
-                source.check();
+            self.next = if at + 1 < self.lines.len() { at + 1 } else { 0 };
+            if self.lines.get_mut(at)?.poll(&mut self.clock) {
                 return Some(at);
             }
         }
@@ -426,8 +442,8 @@ impl DpdkCapture {
     fn keep_house(&mut self) -> Result<(), Error> {
         self.clock.discipline();
         self.warn_of_hashes();
-        for source in &self.sources {
-            let port = source.queue.port();
+        for source in self.sources() {
+            let port = source.queue().port();
             if !port.is_alive() {
                 return Err(Error::Port {
                     port: port.name().to_owned(),
@@ -454,9 +470,7 @@ impl DpdkCapture {
             self.warn_of_hashes();
         }
         self.ended = true;
-        for source in &mut self.sources {
-            source.queue.release();
-        }
+        self.lines.iter_mut().for_each(Line::release);
         Progress::End
     }
 }
@@ -472,40 +486,29 @@ impl Capture for DpdkCapture {
         }
         let found = self.poll();
         let now = found
-            .and_then(|at| self.sources.get(at))
-            .map_or_else(dpdk_sys::tsc, |source| source.queue.tsc());
+            .and_then(|at| self.lines.get(at))
+            .map_or_else(dpdk_sys::tsc, Line::tsc);
         self.now = now;
         if found.is_none() {
             return Ok(self.rest(now));
         }
         self.active = now;
 
-        let stamp = self.clock.stamp(now);
         let counters = &mut self.counters;
-        let Some(source) = found.and_then(|at| self.sources.get(at)) else {
+        let lines = &mut self.lines;
+        let Some(line) = found.and_then(|at| lines.get_mut(at)) else {
             return Ok(Progress::Idle);
         };
-        let queue = source.queue.number();
-        for frame in source.queue.frames() {
+        line.give(|frame| {
+            let length = u64::from(frame.wire_length);
             if frame.data.is_empty() {
                 counters.dropped[DropReason::Empty as usize] += 1;
-                continue;
-            }
-            let length = u32::try_from(frame.data.len()).unwrap_or(u32::MAX);
-            let frame = Frame {
-                data: frame.data,
-                wire_length: length,
-                timestamp: frame.timestamp.map_or(stamp, Timestamp::from_nanos),
-                link: LinkType::ETHERNET,
-                port: source.port,
-                queue,
-            };
-            // An empty burst has room for what a queue gives: checked above at compile time.
-            if burst.try_push(frame).is_ok() {
+            } else if burst.try_push(frame).is_ok() {
+                // An empty burst has room for what a line gives: checked above at compile time.
                 counters.received += 1;
-                counters.bytes += u64::from(length);
+                counters.bytes += length;
             }
-        }
+        });
         Ok(if burst.is_empty() {
             Progress::Idle
         } else {
@@ -515,7 +518,7 @@ impl Capture for DpdkCapture {
 
     fn counters(&self) -> Counters {
         let mut counters = self.counters;
-        let oversize = self.sources.iter().map(|source| source.queue.oversize());
+        let oversize = self.sources().map(|source| source.queue().oversize());
         counters.dropped[DropReason::Oversize as usize] = oversize.sum();
         counters.position = (counters.bytes, None);
         counters

@@ -64,6 +64,8 @@ pub struct Settings {
     pub packets_max: Option<u64>,
     /// Longest frame accepted; longer ones are counted as oversize.
     pub frame_bytes_max: usize,
+    /// Indexes of two ports each that carry one direction of the same link.
+    pub tap_pairs: Vec<[usize; 2]>,
     /// Workers asked for, 0 for any number: memory without huge pages is taken for as many queues.
     pub workers: usize,
 }
@@ -78,6 +80,7 @@ impl Default for Settings {
             idle_exit: None,
             packets_max: None,
             frame_bytes_max: LIVE_FRAME_LENGTH_MAX,
+            tap_pairs: Vec::new(),
             workers: 0,
         }
     }
@@ -100,6 +103,8 @@ impl Settings {
             link_wait: Duration::from_secs(capture.link_wait_seconds),
             idle_exit: seconds(capture.idle_exit_seconds),
             packets_max: Some(capture.packets_max).filter(|max| *max > 0),
+            // Checked when the configuration was read.
+            tap_pairs: capture.pairs().unwrap_or_default(),
             workers: config.workers.count,
             ..Self::default()
         }
