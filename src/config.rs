@@ -325,18 +325,8 @@ impl Config {
         Ok(config)
     }
 
-    fn check(&self) -> Result<(), Error> {
-        let require = |holds: bool, key, value: String, expected| {
-            if holds {
-                Ok(())
-            } else {
-                Err(Error::Value {
-                    key,
-                    value,
-                    expected,
-                })
-            }
-        };
+    /// What receives and how.
+    fn check_capture(&self) -> Result<(), Error> {
         let capture = &self.capture;
         require(
             capture.queues <= 64,
@@ -368,6 +358,11 @@ impl Config {
             let expected = "0 to 1,000,000 microseconds";
             require(micros <= 1_000_000, key, micros.to_string(), expected)?;
         }
+        Ok(())
+    }
+
+    fn check(&self) -> Result<(), Error> {
+        self.check_capture()?;
         let compat = self.rules.compat.as_str();
         require(
             matches!(compat, "standard" | "mmt"),
@@ -404,6 +399,23 @@ impl Config {
             "1 to 100,000,000",
         )
     }
+}
+
+/// Refuse a value unless the condition holds.
+fn require(
+    holds: bool,
+    key: &'static str,
+    value: String,
+    expected: &'static str,
+) -> Result<(), Error> {
+    if holds {
+        return Ok(());
+    }
+    Err(Error::Value {
+        key,
+        value,
+        expected,
+    })
 }
 
 /// `table.key=value` over what is there. A value that is no TOML is taken as text.

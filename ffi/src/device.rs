@@ -162,7 +162,8 @@ impl Device {
         })?;
         // Only now: some drivers write the key to the device when it starts.
         port.rss = spread::symmetric(&port, plan.conf.rx_adv_conf.rss_conf, &mut plan.key, key)?;
-        port.redirection = spread::redirection(port.id, raw.reta_size);
+        // Some drivers know its size only now.
+        port.redirection = spread::redirection(port.id, raw_info(port.id, &name)?.reta_size);
         port.stamp = Stamp::of(plan.stamp_nanos);
 
         let port = Arc::new(port);

@@ -114,7 +114,8 @@ fn key_in_force(id: u16, mut conf: sys::rte_eth_rss_conf, ours: &[u8]) -> Vec<u8
     key
 }
 
-/// The redirection table of a started port that has `entries`; empty where the driver has no answer.
+/// The redirection table of a started port that has `entries`; empty where the driver has no
+/// answer.
 pub(crate) fn redirection(id: u16, entries: u16) -> Vec<u16> {
     let groups = usize::from(entries).div_ceil(GROUP);
     if entries == 0 || entries > ENTRIES_MAX {

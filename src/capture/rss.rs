@@ -1,10 +1,10 @@
 //! Receive side scaling: which queue, and so which worker, a port gives a frame to.
 //!
-//! A port hashes a packet's addresses, and ports where there are any, with a Toeplitz function under
-//! a key ([`toeplitz`]), and looks the queue up in its redirection table by the low bits of the
-//! hash. The same is computed here, for two reasons: to see whether the port does what it was told,
-//! since a flow whose directions reach different workers is not followed; and to find the worker of
-//! a flow that the port did not see, such as the one inside a tunnel.
+//! A port hashes a packet's addresses, and ports where there are any, with a Toeplitz function
+//! under a key ([`toeplitz`]), and looks the queue up in its redirection table by the low bits of
+//! the hash. The same is computed here, for two reasons: to see whether the port does what it was
+//! told, since a flow whose directions reach different workers is not followed; and to find the
+//! worker of a flow that the port did not see, such as the one inside a tunnel.
 
 use super::toeplitz;
 use arrayvec::ArrayVec;

@@ -1,7 +1,7 @@
 //! Which CPU each thread runs on.
 //!
-//! A worker has a CPU for itself: it looks at its receive queues all the time, and what takes its CPU
-//! away makes the queues run over. So workers get physical cores on the NUMA node of the ports,
+//! A worker has a CPU for itself: it looks at its receive queues all the time, and what takes its
+//! CPU away makes the queues run over. So workers get physical cores on the NUMA node of the ports,
 //! security workers come next, and the other threads (writer, control, metrics) share what is left.
 
 mod machine;

@@ -161,8 +161,8 @@ impl Line {
 /// Give out frames of two directions by their time, those of the first one first when times are
 /// equal, and at most a burst; returns how many of each.
 ///
-/// It ends with the last frame of either: the next one of that queue, which is not received yet, may
-/// be earlier than what is left of the other. But a queue that had nothing to begin with is not
+/// It ends with the last frame of either: the next one of that queue, which is not received yet,
+/// may be earlier than what is left of the other. But a queue that had nothing to begin with is not
 /// waited for.
 fn merge<'a>(
     first: impl ExactSizeIterator<Item = Frame<'a>>,
