@@ -12,8 +12,10 @@ use wirelynx::worker::idle::{Idle, Settings};
 /// Frames whose wait is measured, for each way.
 const FRAMES: usize = 2_000;
 
-/// Time between two of them: long enough that the loop has come to rest again.
-const GAP: Duration = Duration::from_micros(700);
+/// Time between two of them: long enough that the loop has come to rest again. The sender sleeps
+/// for the first part and watches the clock for the second, which varies: the kernel wakes sleepers
+/// together where it can, and the loop would seem to be awake whenever a frame arrives.
+const GAP: [Duration; 2] = [Duration::from_micros(600), Duration::from_micros(200)];
 
 /// How long the loop idles for its CPU time.
 const QUIET: Duration = Duration::from_millis(500);
@@ -74,8 +76,14 @@ fn waits(settings: &Settings) -> Vec<u64> {
     let mut waits = Vec::with_capacity(FRAMES);
     std::thread::scope(|scope| {
         scope.spawn(|| {
-            for _ in 0..FRAMES {
-                std::thread::sleep(GAP);
+            for frame in 0..FRAMES {
+                let [asleep, awake] = GAP;
+                std::thread::sleep(asleep);
+                let part = u32::try_from(frame % 64).unwrap_or(0);
+                let (start, varying) = (Instant::now(), awake * part / 64);
+                while start.elapsed() < varying {
+                    std::hint::spin_loop();
+                }
                 let _ = queue.push(Instant::now());
             }
             done.store(true, Ordering::Release);

@@ -556,6 +556,30 @@ fn a_missing_file_is_an_error() {
 }
 
 #[test]
+fn what_cannot_be_received_is_refused_before_the_start() {
+    for (setting, expected) in [
+        (
+            "capture.tap_pairs=[[\"net_null0\", \"net_null1\"]]",
+            "'net_null1' is not possible; expected a port of capture.ports",
+        ),
+        (
+            "capture.tap_pairs=[[\"net_null0\", \"net_null0\"]]",
+            "expected another port: this one is in a pair already",
+        ),
+        ("workers.count=65", "workers.count: 65 is not possible"),
+        ("idle.sleep_us=-1", "-1"),
+    ] {
+        let output = Command::new(env!("CARGO_BIN_EXE_wirelynx"))
+            .args(["run", "-X", "capture.ports=[\"net_null0\"]", "-X", setting])
+            .output()
+            .unwrap();
+        let said = String::from_utf8_lossy(&output.stderr);
+        assert_eq!(output.status.code(), Some(2), "{said}");
+        assert!(said.contains(expected), "{said}");
+    }
+}
+
+#[test]
 fn too_many_queues_are_an_error() {
     alone("too_many_queues_are_an_error", || {
         let mut port = PortSettings::new("net_ring0");

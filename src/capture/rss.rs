@@ -15,6 +15,10 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 /// ones, and the rest of a run costs nothing.
 const CHECKED: u32 = 1_024;
 
+/// Frames of each queue among which those are looked for: on a link where none is plain, looking at
+/// all would cost for nothing.
+const SOUGHT: u32 = 65_536;
+
 /// Longest input of the hash: two IPv6 addresses and two ports.
 const INPUT_MAX: usize = 36;
 
@@ -318,7 +322,10 @@ impl Spread {
 /// Looks at the first frames of one queue. Used by the one worker that serves it.
 #[derive(Debug)]
 pub struct Check {
+    /// Frames to compare.
     left: u32,
+    /// Frames to look at.
+    sought: u32,
 }
 
 impl Check {
@@ -326,19 +333,24 @@ impl Check {
     pub fn new(spread: &Spread) -> Self {
         Self {
             left: if spread.queues > 1 { CHECKED } else { 0 },
+            sought: SOUGHT,
         }
     }
 
     /// Were enough frames looked at?
     #[inline]
     pub fn is_done(&self) -> bool {
-        self.left == 0
+        self.left == 0 || self.sought == 0
     }
 
     /// Look at one frame with the hash that the port gave it. Frames that are not plain do not
     /// count, see [`Tuple::of_frame`].
     pub fn frame(&mut self, spread: &Spread, frame: &[u8], hash: Option<u32>) {
-        let Some(tuple) = Tuple::of_frame(frame).filter(|_| self.left > 0) else {
+        if self.is_done() {
+            return;
+        }
+        self.sought -= 1;
+        let Some(tuple) = Tuple::of_frame(frame) else {
             return;
         };
         let expected = spread.hasher.as_ref().map(|hasher| hasher.hash(&tuple));
@@ -544,6 +556,18 @@ mod tests {
         assert!(check.is_done());
         assert_eq!(spread.counts().agree, 1_024);
         assert_eq!(spread.warning(), None);
+    }
+
+    #[test]
+    fn a_link_without_plain_frames_is_left_alone() {
+        let spread = spread(Some(microsoft()));
+        let mut check = Check::new(&spread);
+        for _ in 0..SOUGHT {
+            assert!(!check.is_done());
+            check.frame(&spread, &frame(1, false), None);
+        }
+        assert!(check.is_done());
+        assert_eq!(spread.counts(), Counts::default());
     }
 
     #[test]
