@@ -75,6 +75,7 @@ impl Source {
             link: LinkType::ETHERNET,
             port,
             queue: number,
+            ..Frame::EMPTY
         });
         (frames, given)
     }
@@ -203,6 +204,7 @@ mod tests {
                 link: LinkType::ETHERNET,
                 port,
                 queue: 0,
+                ..Frame::EMPTY
             }
         };
         let mut times = Vec::new();
