@@ -348,7 +348,8 @@ impl Threads {
             result = result.and(ended);
         }
         for thread in self.security {
-            result = result.and(thread.join().map_err(|_| panicked()));
+            let ended = thread.join().map_err(|_| panicked());
+            result = result.and(ended);
         }
         result
     }
