@@ -24,7 +24,7 @@ mod test_packets;
 pub use community_id::community_id;
 pub use key::Key;
 pub use record::{EndReason, FlowRecord, TcpRecord};
-pub use settings::Settings;
+pub use settings::{SHUNT_BYTES_MAX, Settings};
 pub use state::{Counters, Flow};
 pub use tcp::{HISTORY_MAX, RoundTrips, TcpCounters};
 
@@ -66,6 +66,12 @@ pub struct FlowCounters {
     pub fragments: u64,
     /// Packets that the capture cut off before their ports.
     pub cut_off: u64,
+    /// Packets of shunted flows, which were only counted. They are among `packets`.
+    pub shunted_packets: u64,
+    /// Bytes of their frames.
+    pub shunted_bytes: u64,
+    /// Flows that became shunted.
+    pub shunted_flows: u64,
 }
 
 impl FlowCounters {
@@ -76,6 +82,15 @@ impl FlowCounters {
             ("not_ip", self.not_ip),
             ("fragments", self.fragments),
             ("cut_off", self.cut_off),
+        ]
+    }
+
+    /// What was only counted, for metrics.
+    pub const fn shunted_named(&self) -> [(&'static str, u64); 3] {
+        [
+            ("shunted_packets", self.shunted_packets),
+            ("shunted_bytes", self.shunted_bytes),
+            ("shunted_flows", self.shunted_flows),
         ]
     }
 
@@ -317,6 +332,9 @@ impl Flows {
             if Self::count(&self.timeouts, hot, flow, index, seen, facts) {
                 self.rearm(index, seen);
             }
+            if facts.has(FlowFacts::SHUNTED) {
+                self.count_shunted(place, seen);
+            }
             true
         } else {
             self.search(seen, facts, may_end, ended)
@@ -356,9 +374,13 @@ impl Flows {
         facts.flags = if is_new { FlowFacts::NEW } else { 0 };
         if let Ok(place) = usize::try_from(index)
             && let (Some(hot), Some(flow)) = (self.hot.get_mut(place), self.cold.get_mut(place))
-            && Self::count(&self.timeouts, hot, flow, index, seen, facts)
         {
-            self.rearm(index, seen);
+            if Self::count(&self.timeouts, hot, flow, index, seen, facts) {
+                self.rearm(index, seen);
+            }
+            if facts.has(FlowFacts::SHUNTED) {
+                self.count_shunted(place, seen);
+            }
         }
         true
     }
@@ -494,6 +516,10 @@ impl Flows {
         facts.id = hot.id;
         facts.index = index;
         facts.direction = direction;
+        // The counters begin again at 0 when they overflow, so the mark stays from then on.
+        if hot.is_shunted() || hot.ip_bytes_lately() > timeouts.shunt {
+            facts.flags |= FlowFacts::SHUNTED;
+        }
         facts.jitter_us = hot.count(flow, seen, direction);
         let before = hot.class;
         match seen.protocol {
@@ -517,6 +543,18 @@ impl Flows {
         }
         let after = hot.class;
         after != before && timeouts.idle(after) < timeouts.idle(before)
+    }
+
+    /// Count a packet of a flow that is shunted, by then at the latest.
+    #[inline(never)]
+    fn count_shunted(&mut self, place: usize, seen: &Observation) {
+        self.counters.shunted_packets += 1;
+        self.counters.shunted_bytes += u64::from(seen.frame_bytes);
+        if let Some(hot) = self.hot.get_mut(place)
+            && hot.set(1, mark::SHUNTED)
+        {
+            self.counters.shunted_flows += 1;
+        }
     }
 
     /// Put a flow into the wheel again: it is new, or its deadline came nearer.

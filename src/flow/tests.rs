@@ -500,3 +500,72 @@ fn random_packets_keep_the_account() {
         .sum();
     assert_eq!(counted, packets);
 }
+
+#[test]
+fn a_flow_with_many_bytes_is_only_counted() {
+    let mut bench = Bench::new(&Settings {
+        flows_max: 8,
+        shunt_bytes: 2_500,
+        ..Settings::default()
+    });
+    let large = Packet::udp(1_000, 53).payload(972);
+    let shunted = |facts: FlowFacts| facts.has(FlowFacts::SHUNTED);
+    // 1,000 bytes each: the third makes it more, and the fourth is the first that comes then.
+    let seen: Vec<bool> = (0..5).map(|_| shunted(bench.send(&large))).collect();
+    assert_eq!(seen, [false, false, false, true, true]);
+    assert!(
+        shunted(bench.send(&large.clone().reverse())),
+        "both directions"
+    );
+    assert!(!shunted(bench.send(&Packet::udp(1_001, 53).payload(972))));
+    let counters = *bench.flows.counters();
+    assert_eq!(
+        counters.shunted_named().map(|(_, count)| count),
+        [3, 3_000, 1]
+    );
+    assert_eq!(counters.packets, 7);
+    let found: Vec<_> = bench
+        .finish()
+        .iter()
+        .map(|record| {
+            let bytes = record.counters.map(|counters| counters.ip_bytes);
+            (record.shunted, bytes)
+        })
+        .collect();
+    assert_eq!(found, [(true, [5_000, 1_000]), (false, [1_000, 0])]);
+}
+
+/// The small counters begin again at 0 after 4 GiB; the flow stays as it is.
+#[test]
+fn a_shunted_flow_stays_so_beyond_the_small_counters() {
+    let mut bench = Bench::new(&Settings {
+        flows_max: 8,
+        shunt_bytes: SHUNT_BYTES_MAX,
+        ..Settings::default()
+    });
+    let large = Packet::udp(1_000, 53).payload(65_000);
+    let each = 65_028;
+    let before = u64::from(SHUNT_BYTES_MAX) / each + 1;
+    for number in 0..u64::from(u32::MAX) / each + 100 {
+        let facts = bench.send(&large);
+        assert_eq!(facts.has(FlowFacts::SHUNTED), number >= before, "{number}");
+    }
+    let counters = *bench.flows.counters();
+    assert_eq!(counters.shunted_flows, 1);
+    assert_eq!(counters.packets - counters.shunted_packets, before);
+}
+
+#[test]
+fn a_new_flow_of_the_same_ends_is_looked_at_again() {
+    let mut bench = Bench::new(&Settings {
+        flows_max: 8,
+        shunt_bytes: 100,
+        ..Settings::default()
+    });
+    let packet = Packet::udp(1_000, 53).payload(972);
+    assert!(!bench.send(&packet).has(FlowFacts::SHUNTED));
+    assert!(bench.send(&packet).has(FlowFacts::SHUNTED));
+    bench.wait(1_000);
+    assert!(!bench.send(&packet).has(FlowFacts::SHUNTED));
+    assert_eq!(bench.flows.counters().shunted_flows, 1);
+}

@@ -211,6 +211,7 @@ pub fn statistics(snapshot: &Snapshot) -> String {
         let untracked = worker.flows.untracked_named();
         group("packets without a flow", &owned(&untracked));
         group("flows ended", &owned(&worker.flows.ended_named()));
+        group("only counted", &owned(&worker.flows.shunted_named()));
         group("applications", &owned(&worker.applications.named()));
         group("streams", &owned(&worker.reassembly.named()));
         let by_rule = |counts: &[u64]| -> Vec<(String, u64)> {
