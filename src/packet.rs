@@ -242,7 +242,7 @@ impl DropReason {
 /// State that this packet left its flow in, and what it showed on the way.
 #[derive(Debug, Default, Clone, Copy)]
 pub struct FlowFacts {
-    /// Number of the flow, from 1 in order of creation on this worker; 0 when not tracked.
+    /// Number of the flow's first packet; 0 when not tracked.
     pub id: u64,
     /// Index of the flow in the worker's table; meaningful while `id` is not 0.
     pub index: u32,

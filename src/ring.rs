@@ -23,7 +23,10 @@
 //! merges, if senders have the same number in every merge: the one that is least far, by position
 //! and then by number, has an item in the full ring that nothing can come before. That is why a
 //! watermark is a whole position: with times alone, threads that are at the same time would wait
-//! for each other. `tests/ring_model.rs` tries all ways that it can go.
+//! for each other. `tests/ring_model/` tries all ways that it can go.
+//!
+//! Where rings of several kinds lead from one thread to others, a consumer that does not know the
+//! order yet empties its rings meanwhile ([`Merge::make_way`]), so that nobody waits for it.
 
 mod watermark;
 
@@ -31,15 +34,22 @@ pub use watermark::{Watermark, Word};
 
 use crate::packet::Timestamp;
 use crossbeam::queue::ArrayQueue;
-use crossbeam::utils::CachePadded;
+use crossbeam::utils::{Backoff, CachePadded};
+use std::collections::VecDeque;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
 
 /// Items of one batch: handing over costs some 30 ns, so with these 1 ns an item.
 pub const ITEMS_MAX: usize = 32;
 
 /// Bytes that go with the items of one batch, unless its only item has more.
 const BYTES_MAX: usize = 16 << 10;
+
+/// Batches of one sender that may wait outside its ring for other senders, if nothing else is said:
+/// two million items. Readers of one input are never that far apart; without a bound, a sender that
+/// has stopped would fill the memory with what the others send.
+const BEHIND_MAX: usize = 1 << 16;
 
 /// Where an item stands among those of all senders.
 #[derive(Debug, Default, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -202,6 +212,18 @@ impl<T> Link<T> for Shared<T> {
     }
 }
 
+/// What a sender does when its ring is full.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum WhenFull {
+    /// It waits, and nothing is lost: capture files.
+    Wait,
+    /// It drops the item and counts it: live traffic does not wait.
+    Drop,
+}
+
+/// How long a sender that waits sleeps between two looks, once it has looked some times.
+const PAUSE: Duration = Duration::from_micros(50);
+
 /// The ring has no room: it can be tried again, or the item can be dropped and counted.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Full;
@@ -237,6 +259,31 @@ pub fn wait_for_room<T, L: Link<T>>(
             let _ = sender.flush();
         }
         pause();
+    }
+}
+
+/// Have room in `senders[number]` for an item of the position `at` with so many bytes: as
+/// [`Sender::make_room`], but that the thread's other rings learn how far it is while it waits.
+pub fn make_room<T, L: Link<T>>(
+    senders: &mut [Sender<T, L>],
+    number: usize,
+    length: usize,
+    at: Position,
+    when_full: WhenFull,
+) -> bool {
+    let sender = senders.get_mut(number);
+    if sender.is_some_and(|sender| sender.reserve(length).is_ok()) {
+        return true;
+    }
+    let backoff = Backoff::new();
+    when_full == WhenFull::Wait
+        && wait_for_room(senders, number, length, at, || pause(&backoff)).is_ok()
+}
+
+fn pause(backoff: &Backoff) {
+    match backoff.is_completed() {
+        true => std::thread::sleep(PAUSE),
+        false => backoff.snooze(),
     }
 }
 
@@ -281,6 +328,19 @@ impl<T, L: Link<T>> Sender<T, L> {
             true => Ok(()),
             false => self.flush(),
         }
+    }
+
+    /// As [`Sender::reserve`]; waits for room if so told. False when there is none and the item
+    /// must be dropped: the ring is full, or nobody takes anything out of it any more.
+    pub fn make_room(&mut self, length: usize, when_full: WhenFull) -> bool {
+        let backoff = Backoff::new();
+        while self.reserve(length).is_err() {
+            if when_full == WhenFull::Drop || self.is_closed() {
+                return false;
+            }
+            pause(&backoff);
+        }
+        true
     }
 
     /// Put an item behind those before it; `record` writes the bytes that go with it. An item from
@@ -337,6 +397,13 @@ impl<T, L: Link<T>> Sender<T, L> {
         }
         self.publish();
         Ok(())
+    }
+
+    /// Hand over what is pending, however long that takes, unless the consumer is gone.
+    pub fn finish(&mut self) {
+        while self.flush().is_err() && !self.is_closed() {
+            std::thread::sleep(PAUSE);
+        }
     }
 
     /// Number of items that are pending.
@@ -397,6 +464,8 @@ pub struct Item<'a, T> {
 struct Input<T, L> {
     link: Arc<L>,
     front: Option<Box<Batch<T>>>,
+    /// Those behind it that were taken before their time.
+    behind: VecDeque<Box<Batch<T>>>,
     /// Number of the next item of `front`, and where its bytes begin.
     next: usize,
     start: usize,
@@ -420,13 +489,16 @@ impl<T, L: Link<T>> Input<T, L> {
             done.clear();
             self.link.put_back(done);
         }
-        // In this order: what was pushed before the watermark is found then.
-        if let Some(watermark) = self.link.watermark() {
-            self.watermark = watermark;
-        }
-        self.front = self.link.pop();
         self.next = 0;
         self.start = 0;
+        self.front = self.behind.pop_front();
+        if self.front.is_none() {
+            // In this order: what was pushed before the watermark is found then.
+            if let Some(watermark) = self.link.watermark() {
+                self.watermark = watermark;
+            }
+            self.front = self.link.pop();
+        }
         self.head()
             .map_or(Bound::Watermark(self.watermark), Bound::Item)
     }
@@ -448,6 +520,7 @@ pub struct Merge<T, L: Link<T> = Shared<T>> {
     /// The input whose turn it is, and how many of its items come before all others.
     turn: usize,
     left: usize,
+    behind_max: usize,
 }
 
 impl<T, L: Link<T>> Merge<T, L> {
@@ -455,6 +528,7 @@ impl<T, L: Link<T>> Merge<T, L> {
         let input = |link| Input {
             link,
             front: None,
+            behind: VecDeque::new(),
             next: 0,
             start: 0,
             watermark: Position::default(),
@@ -463,7 +537,16 @@ impl<T, L: Link<T>> Merge<T, L> {
             inputs: links.into_iter().map(input).collect(),
             turn: 0,
             left: 0,
+            behind_max: BEHIND_MAX,
         }
+    }
+
+    /// Let so many batches of each sender at most wait for other senders outside its ring. Live,
+    /// where a sender may stop while others go on, what does not fit is to be dropped by these.
+    #[must_use]
+    pub fn bounded(mut self, behind_max: usize) -> Self {
+        self.behind_max = behind_max;
+        self
     }
 
     /// The next item, if it is known which that is.
@@ -491,6 +574,18 @@ impl<T, L: Link<T>> Merge<T, L> {
                 bytes,
             }),
             None => Next::Until(Timestamp::default()),
+        }
+    }
+
+    /// Empty the rings, up to a bound, while what comes out of them has to wait: a sender that waits
+    /// for room would wait for whatever it waits for, which may be that very sender.
+    pub fn make_way(&mut self) {
+        for input in &mut self.inputs {
+            while input.behind.len() < self.behind_max
+                && let Some(batch) = input.link.pop()
+            {
+                input.behind.push_back(batch);
+            }
         }
     }
 

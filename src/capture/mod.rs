@@ -11,6 +11,7 @@ pub mod merged;
 mod pcap;
 mod pcapng;
 mod record;
+pub mod spread;
 pub mod writer;
 
 pub use damage::Damage;
