@@ -79,6 +79,16 @@ static const uint64_t SHIM_OFFLOAD_TIMESTAMP = RTE_ETH_RX_OFFLOAD_TIMESTAMP;
 static const uint64_t SHIM_OFFLOAD_RSS_HASH = RTE_ETH_RX_OFFLOAD_RSS_HASH;
 static const uint32_t SHIM_HEADROOM = RTE_PKTMBUF_HEADROOM;
 
+/*
+ * What a port hashes of TCP, of UDP, and of packets for which nothing else holds; by IP version.
+ */
+static const uint64_t SHIM_HASH_TCP4 = RTE_ETH_RSS_NONFRAG_IPV4_TCP;
+static const uint64_t SHIM_HASH_UDP4 = RTE_ETH_RSS_NONFRAG_IPV4_UDP;
+static const uint64_t SHIM_HASH_IPV4 = RTE_ETH_RSS_IPV4;
+static const uint64_t SHIM_HASH_TCP6 = RTE_ETH_RSS_NONFRAG_IPV6_TCP;
+static const uint64_t SHIM_HASH_UDP6 = RTE_ETH_RSS_NONFRAG_IPV6_UDP;
+static const uint64_t SHIM_HASH_IPV6 = RTE_ETH_RSS_IPV6;
+
 /* Hash types that keep the packets of a conversation together under a symmetric key. */
 static const uint64_t SHIM_HASH_TYPES =
 	RTE_ETH_RSS_IPV4 | RTE_ETH_RSS_FRAG_IPV4 | RTE_ETH_RSS_NONFRAG_IPV4_TCP |

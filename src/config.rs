@@ -6,6 +6,7 @@
 
 use crate::flow;
 use crate::output::limit::{KEYS_MAX, Limit};
+use crate::worker::idle;
 use serde::{Deserialize, Serialize};
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -32,6 +33,10 @@ pub struct Config {
     pub flows: flow::Settings,
     /// Other bounds.
     pub limits: Limits,
+    /// How many workers there are, and where.
+    pub workers: Workers,
+    /// What a worker does while nothing arrives.
+    pub idle: idle::Settings,
 }
 
 /// `[capture]`: live ports.
@@ -42,8 +47,10 @@ pub struct Capture {
     pub eal: Vec<String>,
     /// Ports: PCI addresses or virtual devices.
     pub ports: Vec<String>,
-    /// Receive queues of each port.
+    /// Receive queues of each port; 0 for as many as there are workers.
     pub queues: u16,
+    /// Two ports each that carry one direction of the same link.
+    pub tap_pairs: Vec<[String; 2]>,
     /// Receive descriptors of each queue.
     pub descriptors: u16,
     /// Receive frames for other addresses too.
@@ -61,7 +68,8 @@ impl Default for Capture {
         Self {
             eal: Vec::new(),
             ports: Vec::new(),
-            queues: 1,
+            queues: 0,
+            tap_pairs: Vec::new(),
             descriptors: 4096,
             promiscuous: true,
             link_wait_seconds: 10,
@@ -69,6 +77,43 @@ impl Default for Capture {
             packets_max: 0,
         }
     }
+}
+
+impl Capture {
+    /// The tap pairs by index in `ports`. A port may be named without its arguments.
+    ///
+    /// # Errors
+    /// A port is not configured, in two pairs, or paired with itself.
+    pub fn pairs(&self) -> Result<Vec<[usize; 2]>, Error> {
+        let refused = |name: &str, expected| Error::Value {
+            key: "capture.tap_pairs",
+            value: format!("'{name}'"),
+            expected,
+        };
+        let mut used = Vec::new();
+        let mut find = |name: &String| {
+            let is_it = |port: &String| port == name || port.split(',').next() == Some(name);
+            let found = self.ports.iter().position(is_it);
+            let index = found.ok_or_else(|| refused(name, "a port of capture.ports"))?;
+            if used.contains(&index) {
+                return Err(refused(name, "another port: this one is in a pair already"));
+            }
+            used.push(index);
+            Ok(index)
+        };
+        let pairs = self.tap_pairs.iter();
+        pairs.map(|[a, b]| Ok([find(a)?, find(b)?])).collect()
+    }
+}
+
+/// `[workers]`
+#[derive(Debug, Default, Clone, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Workers {
+    /// Workers; 0 for one to each physical core that is left for them.
+    pub count: usize,
+    /// CPUs of workers and security workers, in this order; empty to have them chosen.
+    pub cpus: Vec<usize>,
 }
 
 /// `[rules]`
@@ -280,25 +325,16 @@ impl Config {
         Ok(config)
     }
 
-    fn check(&self) -> Result<(), Error> {
-        let require = |holds: bool, key, value: String, expected| {
-            if holds {
-                Ok(())
-            } else {
-                Err(Error::Value {
-                    key,
-                    value,
-                    expected,
-                })
-            }
-        };
+    /// What receives and how.
+    fn check_capture(&self) -> Result<(), Error> {
         let capture = &self.capture;
         require(
-            (1..=64).contains(&capture.queues),
+            capture.queues <= 64,
             "capture.queues",
             capture.queues.to_string(),
-            "1 to 64",
+            "0 (as many as there are workers) to 64",
         )?;
+        capture.pairs()?;
         let descriptors =
             (64..=8192).contains(&capture.descriptors) && capture.descriptors.is_multiple_of(32);
         require(
@@ -307,6 +343,26 @@ impl Config {
             capture.descriptors.to_string(),
             "a multiple of 32 from 64 to 8192",
         )?;
+        let workers = self.workers.count;
+        require(
+            workers <= 64,
+            "workers.count",
+            workers.to_string(),
+            "0 (as many as there are cores) to 64",
+        )?;
+        for (key, micros) in [
+            ("idle.poll_us", self.idle.poll_us),
+            ("idle.pause_us", self.idle.pause_us),
+            ("idle.sleep_us", self.idle.sleep_us),
+        ] {
+            let expected = "0 to 1,000,000 microseconds";
+            require(micros <= 1_000_000, key, micros.to_string(), expected)?;
+        }
+        Ok(())
+    }
+
+    fn check(&self) -> Result<(), Error> {
+        self.check_capture()?;
         let compat = self.rules.compat.as_str();
         require(
             matches!(compat, "standard" | "mmt"),
@@ -350,6 +406,23 @@ impl Config {
             "1 to 100,000,000",
         )
     }
+}
+
+/// Refuse a value unless the condition holds.
+fn require(
+    holds: bool,
+    key: &'static str,
+    value: String,
+    expected: &'static str,
+) -> Result<(), Error> {
+    if holds {
+        return Ok(());
+    }
+    Err(Error::Value {
+        key,
+        value,
+        expected,
+    })
 }
 
 /// `table.key=value` over what is there. A value that is no TOML is taken as text.
@@ -461,12 +534,49 @@ mod tests {
     }
 
     #[test]
+    fn tap_pairs_name_ports_once() {
+        let pairs = |text: &str| {
+            let ports = r#"capture.ports=["a:00.0", "net_pcap0,rx_pcap=x", "c"]"#;
+            let pairs = format!("capture.tap_pairs={text}");
+            let config = Config::load(None, &[ports.to_owned(), pairs])?;
+            config.capture.pairs()
+        };
+        assert_eq!(pairs(r#"[["c", "net_pcap0"]]"#).unwrap(), [[2, 1]]);
+        assert_eq!(
+            pairs(r#"[["net_pcap0,rx_pcap=x", "a:00.0"]]"#).unwrap(),
+            [[1, 0]]
+        );
+        let refusal = |text| pairs(text).unwrap_err().to_string();
+        assert_eq!(
+            refusal(r#"[["c", "d"]]"#),
+            "capture.tap_pairs: 'd' is not possible; expected a port of capture.ports"
+        );
+        let twice = "capture.tap_pairs: 'c' is not possible; expected another port: this one is \
+                     in a pair already";
+        assert_eq!(refusal(r#"[["c", "c"]]"#), twice);
+        assert_eq!(refusal(r#"[["c", "a:00.0"], ["net_pcap0", "c"]]"#), twice);
+        assert!(
+            refusal(r#"[["a:00.0"]]"#).contains("array"),
+            "two ports each"
+        );
+    }
+
+    #[test]
     fn values_are_checked() {
         assert_eq!(set("capture.queues=4").unwrap().capture.queues, 4);
         assert_eq!(set("output.alerts=/tmp/a").unwrap().output.alerts, "/tmp/a");
-        let error = set("capture.queues=0").unwrap_err().to_string();
-        assert_eq!(error, "capture.queues: 0 is not possible; expected 1 to 64");
+        let error = set("capture.queues=65").unwrap_err().to_string();
+        assert_eq!(
+            error,
+            "capture.queues: 65 is not possible; expected 0 (as many as there are workers) to 64"
+        );
         assert!(set("capture.queues=many").is_err());
+        assert_eq!(set("workers.cpus=[2,3]").unwrap().workers.cpus, [2, 3]);
+        assert_eq!(set("idle.sleep_us=0").unwrap().idle.sleep_us, 0);
+        let error = set("idle.sleep_us=2000000").unwrap_err().to_string();
+        assert!(error.starts_with("idle.sleep_us: 2000000 "), "{error}");
+        let error = set("workers.count=65").unwrap_err().to_string();
+        assert!(error.contains("expected 0 (as many as"), "{error}");
         assert!(set("metrics.address=nowhere").is_err());
     }
 }

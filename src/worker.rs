@@ -3,6 +3,7 @@
 //! [`Worker::burst`] is the path of a packet, one call a stage. The worker owns all state of the
 //! path; what others read of it (counters) are copies.
 
+pub mod idle;
 pub mod reload;
 pub mod security;
 

@@ -15,12 +15,17 @@ use std::collections::BTreeMap;
 use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
-use std::sync::Mutex;
+use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 use veth::Veth;
-use wirelynx::capture::dpdk::{DpdkCapture, Monitor, PortSettings, Settings, start};
-use wirelynx::capture::{Burst, Capture, Error, Progress};
+use wirelynx::capture::dpdk::{DpdkCapture, Monitor, PortSettings, Settings, probe, start};
+use wirelynx::capture::{Burst, Capture, Error, Progress, rss, toeplitz};
+use wirelynx::expr::Mode;
+use wirelynx::flow;
+use wirelynx::output::Event;
 use wirelynx::packet::{DropReason, LinkType};
+use wirelynx::rules::RuleSet;
+use wirelynx::worker::{Scope, Worker};
 
 /// Set in the process that runs a scenario.
 const SCENARIO: &str = "WIRELYNX_TEST_SCENARIO";
@@ -286,17 +291,189 @@ fn workers_share_a_port_by_queue() {
 }
 
 #[test]
+fn an_open_number_of_queues_follows_the_workers() {
+    alone("an_open_number_of_queues_follows_the_workers", || {
+        let folder = tempfile::tempdir().unwrap();
+        let path = write_pcap(folder.path(), "a", &records(10, 100));
+        let mut settings = settings(vec![
+            PortSettings::new("net_null0"),
+            pcap_port(0, &[&path, &path]),
+        ]);
+        settings.ports.iter_mut().for_each(|port| port.queues = 0);
+        let probed = probe(&settings).unwrap();
+        let offers = probed.offers();
+        assert_eq!(offers[0].name, "net_null0");
+        assert!(offers[0].queues >= 3 && !offers[0].fixed, "{offers:?}");
+        assert!(offers[1].queues == 2 && offers[1].fixed, "{offers:?}");
+        let started = probed.start(3).unwrap();
+        let queues: Vec<u16> = started.ports().iter().map(|port| port.queues()).collect();
+        assert_eq!(queues, [3, 2]);
+        for (port, offer) in started.ports().iter().zip(&offers) {
+            assert_eq!(port.node(), offer.node);
+            assert!(port.buffers_near());
+        }
+        assert_eq!(started.captures(8).0.len(), 3);
+    });
+}
+
+#[test]
 fn several_queues_get_a_symmetric_key() {
     alone("several_queues_get_a_symmetric_key", || {
         let mut port = PortSettings::new("net_null0");
         port.queues = 4;
         let started = start(&settings(vec![port])).unwrap();
         let rss = started.ports()[0].rss().clone();
-        let Rss::Symmetric { types, key_length } = rss else {
+        let Rss::Symmetric { hashed, key } = rss else {
             panic!("{rss:?}");
         };
-        assert!(types != 0 && key_length == 40, "{types:x} {key_length}");
-        assert_eq!(started.captures(4).0.len(), 4);
+        assert!(hashed[0].tcp && hashed[1].udp, "{hashed:?}");
+        assert_eq!(key, toeplitz::symmetric_key(40));
+        // The device hashes nothing, and its table names one queue only.
+        assert_eq!(started.ports()[0].redirection(), [0; 128]);
+        let (captures, _monitor) = started.captures(4);
+        assert_eq!(captures.len(), 4);
+        assert_eq!(captures[0].home(0, 1), None);
+    });
+}
+
+/// TCP segments between 10.0.0.1:1024 and 10.0.0.2:80, one a millisecond from `start` on: flags,
+/// and whether the side with port 80 sent it.
+fn segments(start: u64, flags: &[(u8, bool)]) -> Records {
+    let segment = |(number, &(flags, back)): (usize, &(u8, bool))| {
+        let mut ends = [([10, 0, 0, 1], 1_024_u16), ([10, 0, 0, 2], 80)];
+        if back {
+            ends.reverse();
+        }
+        let mut frame = vec![2, 0, 0, 0, 0, 1, 2, 0, 0, 0, 0, 2, 8, 0];
+        frame.extend([0x45, 0, 0, 40, 0, 0, 0x40, 0, 64, 6, 0, 0]);
+        ends.iter().for_each(|(address, _)| frame.extend(address));
+        ends.iter()
+            .for_each(|(_, port)| frame.extend(port.to_be_bytes()));
+        let sequence = u32::try_from(number).unwrap();
+        frame.extend(sequence.to_be_bytes());
+        frame.extend(sequence.to_be_bytes());
+        frame.extend([0x50, flags, 0xff, 0xff, 0, 0, 0, 0]);
+        frame.resize(60, 0);
+        (start + u64::try_from(number).unwrap() * 1_000, frame)
+    };
+    flags.iter().enumerate().map(segment).collect()
+}
+
+#[test]
+fn the_redirection_table_says_whose_a_hash_is() {
+    alone("the_redirection_table_says_whose_a_hash_is", || {
+        let mut port = PortSettings::new("net_bonding0");
+        port.queues = 3;
+        let mut settings = settings(vec![port]);
+        // A bond has a table of its own, which gives the queues in turn.
+        settings.eal_args = [
+            "--vdev=net_null0",
+            "--vdev=net_bonding0,mode=2,slave=net_null0",
+        ]
+        .map(str::to_owned)
+        .to_vec();
+        let (captures, _monitor) = start(&settings).unwrap().captures(2);
+        let homes: Vec<Option<usize>> = (0..4).map(|hash| captures[1].home(0, hash)).collect();
+        // Queues 0, 1, 2, 0; queue 2 is served by worker 0.
+        assert_eq!(homes, [Some(0), Some(1), Some(0), Some(0)]);
+        let table = captures[0].spreads()[0].home(128);
+        assert_eq!(table, Some(0), "128 entries");
+    });
+}
+
+#[test]
+fn frames_without_a_hash_are_counted() {
+    alone("frames_without_a_hash_are_counted", || {
+        let folder = tempfile::tempdir().unwrap();
+        let path = write_pcap(
+            folder.path(),
+            "tcp",
+            &segments(1_000_000, &[(0x10, false); 700]),
+        );
+        let settings = settings(vec![pcap_port(0, &[&path, &path]), pcap_port(1, &[&path])]);
+        let (mut capture, monitor) = one(&settings);
+        assert_eq!((capture.home(0, 1), capture.home(1, 1)), (None, Some(0)));
+        assert_eq!(drain(&mut capture).len(), 3);
+        let expected = rss::Counts {
+            no_hash: 1_400,
+            ..rss::Counts::default()
+        };
+        assert_eq!(capture.spreads()[0].counts(), expected);
+        let nic = monitor.snapshot();
+        assert_eq!(nic.ports[0].hashes, expected);
+        assert_eq!(nic.ports[1].hashes, rss::Counts::default(), "one queue");
+    });
+}
+
+/// What `keep` picks, in two halves.
+fn split(all: &Records, first: impl Fn(usize) -> bool) -> [Records; 2] {
+    let half = |wanted| {
+        let both = all.iter().enumerate();
+        both.filter(|(number, _)| first(*number) == wanted)
+            .map(|(_, record)| record.clone())
+            .collect()
+    };
+    [half(true), half(false)]
+}
+
+#[test]
+fn the_directions_of_a_tap_come_in_order_of_time() {
+    alone("the_directions_of_a_tap_come_in_order_of_time", || {
+        let folder = tempfile::tempdir().unwrap();
+        // A handshake and data both ways, in bursts of one to forty segments of a direction.
+        let mut flags = vec![(0x02, false), (0x12, true), (0x10, false)];
+        for run in 0..80_u8 {
+            let count = 1 + usize::from(run) * 7 % 40;
+            flags.extend(vec![(0x10, run % 2 == 1); count]);
+        }
+        let all = segments(1_700_000_000_000_000, &flags);
+        let [there, back] = split(&all, |number| !flags[number].1);
+        let there = write_pcap(folder.path(), "there", &there);
+        let back = write_pcap(folder.path(), "back", &back);
+        // The port with the answers is asked first.
+        let mut settings = settings(vec![
+            pcap_port(0, &[&back]),
+            PortSettings::new("net_null0,no-rx=1"),
+            pcap_port(1, &[&there]),
+        ]);
+        settings.tap_pairs = vec![[2, 0]];
+        let (mut capture, _monitor) = one(&settings);
+        let (rules, _) = RuleSet::new(Vec::new(), Mode::Standard);
+        let small = wirelynx::worker::Settings {
+            flows: flow::Settings {
+                flows_max: 16,
+                ..flow::Settings::default()
+            },
+            ..wirelynx::worker::Settings::default()
+        };
+        let mut worker = Worker::new(Arc::new(rules), &small, Scope::Flows);
+        let mut flows = Vec::new();
+        let mut sink = |event: Event| {
+            if let Event::Flow(record) = event {
+                flows.push(record);
+            }
+        };
+        let mut times = Vec::new();
+        loop {
+            let mut burst = Burst::new();
+            let progress = capture.receive(&mut burst).unwrap();
+            times.extend(burst.iter().map(|frame| frame.timestamp.micros()));
+            worker.burst(burst, &mut sink);
+            if progress == Progress::End {
+                break;
+            }
+        }
+        worker.finish(&mut sink);
+        let expected: Vec<u64> = all.iter().map(|(time, _)| *time).collect();
+        let wrong = times.iter().zip(&expected).position(|(a, b)| a != b);
+        assert_eq!((times.len(), wrong), (expected.len(), None));
+        assert_eq!(flows.len(), 1);
+        assert_eq!(flows[0].source.1, 1_024);
+        assert_eq!(&flows[0].history[..3], "ShA");
+        assert_eq!(
+            capture.counters().received,
+            u64::try_from(all.len()).unwrap()
+        );
     });
 }
 
@@ -376,6 +553,30 @@ fn a_missing_file_is_an_error() {
         let error = refusal(&settings(vec![port]));
         assert!(error.contains("net_pcap0"), "{error}");
     });
+}
+
+#[test]
+fn what_cannot_be_received_is_refused_before_the_start() {
+    for (setting, expected) in [
+        (
+            "capture.tap_pairs=[[\"net_null0\", \"net_null1\"]]",
+            "'net_null1' is not possible; expected a port of capture.ports",
+        ),
+        (
+            "capture.tap_pairs=[[\"net_null0\", \"net_null0\"]]",
+            "expected another port: this one is in a pair already",
+        ),
+        ("workers.count=65", "workers.count: 65 is not possible"),
+        ("idle.sleep_us=-1", "-1"),
+    ] {
+        let output = Command::new(env!("CARGO_BIN_EXE_wirelynx"))
+            .args(["run", "-X", "capture.ports=[\"net_null0\"]", "-X", setting])
+            .output()
+            .unwrap();
+        let said = String::from_utf8_lossy(&output.stderr);
+        assert_eq!(output.status.code(), Some(2), "{said}");
+        assert!(said.contains(expected), "{said}");
+    }
 }
 
 #[test]

@@ -5,7 +5,8 @@ use crate::error::{Error, check};
 use crate::mempool::{Mempool, buffers_needed};
 use crate::port::{Port, Stamp, text, text_at, watch_removal};
 use crate::queue::RxQueue;
-use crate::{sys, toeplitz};
+use crate::spread::{self, HashKey, Rss};
+use crate::sys;
 use std::ffi::{CStr, CString, c_char, c_int};
 use std::mem::MaybeUninit;
 use std::ptr;
@@ -34,8 +35,8 @@ pub struct DeviceInfo {
     pub driver: String,
     /// Index of the network interface that it sits on, 0 for none.
     pub interface: u32,
-    /// NUMA node, -1 when it has none.
-    pub socket: i32,
+    /// NUMA node; none when it has none or the machine does not say.
+    pub node: Option<u16>,
     /// Receive queues that it can have.
     pub queues_max: u16,
     /// Largest MTU.
@@ -61,22 +62,6 @@ pub struct RxConfig {
     pub promiscuous: bool,
 }
 
-/// How frames are spread over the queues of a port.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Rss {
-    /// One queue: nothing to spread.
-    Single,
-    /// By a hash that is equal for both directions of a flow.
-    Symmetric {
-        /// Hash types in use (RTE_ETH_RSS_* bits).
-        types: u64,
-        /// Length of the key in bytes.
-        key_length: usize,
-    },
-    /// By whatever the driver does; it offers no hash.
-    Driver,
-}
-
 /// A device that is not configured yet.
 #[derive(Debug)]
 pub struct Device {
@@ -97,13 +82,13 @@ impl Device {
         })?;
         let raw = raw_info(id, device)?;
         // SAFETY: the port is valid; -1 stands for no NUMA node.
-        let socket = unsafe { sys::rte_eth_dev_socket_id(id) };
+        let node = unsafe { sys::rte_eth_dev_socket_id(id) };
         let info = DeviceInfo {
             name: name_of(id),
             // SAFETY: the driver's name is a constant string or null.
             driver: unsafe { text_at(raw.driver_name) },
             interface: raw.if_index,
-            socket,
+            node: u16::try_from(node).ok(),
             queues_max: raw.max_rx_queues,
             mtu_max: raw.max_mtu,
         };
@@ -115,11 +100,16 @@ impl Device {
         &self.info
     }
 
-    /// Configure and start it; returns the port and its queues in order.
+    /// Configure and start it; returns the port and its queues in order. Several queues spread
+    /// frames by a hash under `key`.
     ///
     /// # Errors
     /// It cannot be configured so, there is no memory for the buffers, or the driver fails.
-    pub fn start(self, config: &RxConfig) -> Result<(Arc<Port>, Vec<RxQueue>), Error> {
+    pub fn start(
+        self,
+        config: &RxConfig,
+        key: &HashKey,
+    ) -> Result<(Arc<Port>, Vec<RxQueue>), Error> {
         let name = self.info.name.clone();
         let raw = raw_info(self.id, &name)?;
         if config.queues == 0 || config.queues > raw.max_rx_queues {
@@ -131,7 +121,7 @@ impl Device {
                 device: name,
             });
         }
-        let mut plan = Plan::new(config, &raw, stamp_unit(&raw));
+        let mut plan = Plan::new(config, &raw, stamp_unit(&raw), key);
         let (descriptors, tx_descriptors) = adjust_descriptors(self.id, &name, config.descriptors)?;
         let pool = Mempool::new(
             self.claim.eal(),
@@ -140,7 +130,7 @@ impl Device {
                 .buffers
                 .max(buffers_needed(config.queues, descriptors)),
             config.buffer_bytes,
-            self.info.socket,
+            self.info.node,
         )?;
         // From here on the port exists, and dropping it on an error closes it.
         let mut port = Port {
@@ -149,6 +139,7 @@ impl Device {
             queues: config.queues,
             descriptors,
             rss: Rss::Single,
+            redirection: Vec::new(),
             promiscuous: false,
             stamp: Stamp::NONE,
             removed: Arc::new(AtomicBool::new(false)),
@@ -170,7 +161,9 @@ impl Device {
             sys::rte_eth_dev_start(port.id)
         })?;
         // Only now: some drivers write the key to the device when it starts.
-        port.rss = plan.symmetric(&port)?;
+        port.rss = spread::symmetric(&port, plan.conf.rx_adv_conf.rss_conf, &mut plan.key, key)?;
+        // Some drivers know its size only now.
+        port.redirection = spread::redirection(port.id, raw_info(port.id, &name)?.reta_size);
         port.stamp = Stamp::of(plan.stamp_nanos);
 
         let port = Arc::new(port);
@@ -223,7 +216,12 @@ struct Plan {
 }
 
 impl Plan {
-    fn new(config: &RxConfig, raw: &sys::rte_eth_dev_info, stamp_nanos: Option<u64>) -> Self {
+    fn new(
+        config: &RxConfig,
+        raw: &sys::rte_eth_dev_info,
+        stamp_nanos: Option<u64>,
+        hash_key: &HashKey,
+    ) -> Self {
         // SAFETY: a structure of numbers, unions of numbers and nullable pointers; zero is the
         // value that DPDK's own examples start from.
         let mut conf: sys::rte_eth_conf = unsafe { MaybeUninit::zeroed().assume_init() };
@@ -249,7 +247,7 @@ impl Plan {
                 0 => KEY_LENGTH_DEFAULT,
                 length => length,
             };
-            key = toeplitz::symmetric_key(usize::from(length));
+            key = (hash_key.make)(usize::from(length));
             conf.rxmode.mq_mode = sys::RTE_ETH_MQ_RX_RSS;
             conf.rx_adv_conf.rss_conf.rss_key_len = length;
             conf.rx_adv_conf.rss_conf.rss_hf = types;
@@ -286,51 +284,6 @@ impl Plan {
             }
         }
         check(port.name(), "configure the port", code).map(|()| 0)
-    }
-
-    /// How the port spreads frames; checks in software that its key is symmetric.
-    fn symmetric(&mut self, port: &Port) -> Result<Rss, Error> {
-        if port.queues == 1 {
-            return Ok(Rss::Single);
-        }
-        if self.key.is_empty() {
-            return Ok(Rss::Driver);
-        }
-        let mut in_force = self.key_in_force(port.id);
-        if !toeplitz::is_symmetric(&in_force) {
-            // Some drivers take the key by this call only.
-            let mut conf = self.conf.rx_adv_conf.rss_conf;
-            conf.rss_key = self.key.as_mut_ptr();
-            // SAFETY: the port is started; the key has the length that is passed and is copied.
-            let _ = unsafe { sys::rte_eth_dev_rss_hash_update(port.id, &raw mut conf) };
-            in_force = self.key_in_force(port.id);
-        }
-        if !toeplitz::is_symmetric(&in_force) {
-            return Err(Error::Unsupported {
-                device: port.name().to_owned(),
-                reason: "the driver replaced the symmetric hash key, so the two directions of a \
-                         flow would reach different queues: configure one queue"
-                    .to_owned(),
-            });
-        }
-        Ok(Rss::Symmetric {
-            types: self.conf.rx_adv_conf.rss_conf.rss_hf,
-            key_length: in_force.len(),
-        })
-    }
-
-    /// The key that is really in the port; ours, where the driver does not let it be read.
-    fn key_in_force(&self, id: u16) -> Vec<u8> {
-        let mut key = vec![0; self.key.len()];
-        let mut conf = self.conf.rx_adv_conf.rss_conf;
-        conf.rss_key = key.as_mut_ptr();
-        // SAFETY: the port is started; the key has room for the length that is passed, which is
-        // the one that the port reports.
-        let code = unsafe { sys::rte_eth_dev_rss_hash_conf_get(id, &raw mut conf) };
-        if code < 0 || key.iter().all(|&byte| byte == 0) {
-            return self.key.clone();
-        }
-        key
     }
 }
 
@@ -429,32 +382,47 @@ fn set_up_queues(
     offloads: u64,
     (tx_queues, tx_descriptors): (u16, u16),
 ) -> Result<(), Error> {
-    let socket = u32::from_ne_bytes(port.info.socket.to_ne_bytes());
     let mut rx = raw.default_rxconf;
     rx.offloads = offloads;
     for queue in 0..port.queues {
-        // SAFETY: the port is configured with this many queues; the pool outlives it, since the
-        // port owns it and is closed before its fields are dropped.
-        let code = unsafe {
-            sys::rte_eth_rx_queue_setup(
-                port.id,
-                queue,
-                port.descriptors,
-                socket,
-                &raw const rx,
-                port.pool.as_ptr(),
-            )
-        };
+        let code = near(port.info.node, |node| {
+            // SAFETY: the port is configured with this many queues; the pool outlives it, since
+            // the port owns it and is closed before its fields are dropped.
+            unsafe {
+                sys::rte_eth_rx_queue_setup(
+                    port.id,
+                    queue,
+                    port.descriptors,
+                    node,
+                    &raw const rx,
+                    port.pool.as_ptr(),
+                )
+            }
+        });
         check(port.name(), "set up a receive queue", code)?;
     }
     for queue in 0..tx_queues {
-        // SAFETY: as above; a null configuration asks for the default.
-        let code = unsafe {
-            sys::rte_eth_tx_queue_setup(port.id, queue, tx_descriptors, socket, ptr::null())
-        };
+        let code = near(port.info.node, |node| {
+            // SAFETY: as above; a null configuration asks for the default.
+            unsafe {
+                sys::rte_eth_tx_queue_setup(port.id, queue, tx_descriptors, node, ptr::null())
+            }
+        });
         check(port.name(), "set up a transmit queue", code)?;
     }
     Ok(())
+}
+
+/// Make something on a NUMA node, or on any one when that has no memory left: slow is better than
+/// not at all.
+fn near(node: Option<u16>, make: impl Fn(u32) -> c_int) -> c_int {
+    /// SOCKET_ID_ANY, in the type of the calls that take it.
+    const ANY: u32 = u32::MAX;
+    let code = make(node.map_or(ANY, u32::from));
+    if code == -libc::ENOMEM && node.is_some() {
+        return make(ANY);
+    }
+    code
 }
 
 /// Ask for frames to every address; false when the driver cannot (virtual ones receive all anyway).

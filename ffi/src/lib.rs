@@ -17,17 +17,18 @@ mod error;
 mod mempool;
 mod port;
 mod queue;
+mod spread;
 mod statistics;
 mod sys;
-pub mod toeplitz;
 
 pub use clock::{tsc, tsc_hz};
-pub use device::{Device, DeviceInfo, Rss, RxConfig};
+pub use device::{Device, DeviceInfo, RxConfig};
 pub use eal::{Eal, ThreadRegistration, allowed_cpus, register_thread};
 pub use error::Error;
 pub use mempool::{CACHE as MEMPOOL_CACHE, buffers_needed, pool_bytes};
 pub use port::{Link, Port};
 pub use queue::{Frame, RxQueue};
+pub use spread::{HashKey, Hashed, Rss};
 pub use statistics::{QueueStatistics, Statistics};
 
 /// Frames in one burst: the vector receive functions of the Intel drivers take no fewer.

@@ -26,10 +26,14 @@ pub fn pool_bytes(count: u32, data_bytes: u16) -> u64 {
     u64::from(count) * (OVERHEAD + u64::from(HEADROOM) + u64::from(data_bytes))
 }
 
+/// SOCKET_ID_ANY: no NUMA node in particular.
+const ANY: c_int = -1;
+
 /// A pool of receive buffers.
 #[derive(Debug)]
 pub(crate) struct Mempool {
     raw: NonNull<sys::rte_mempool>,
+    near: bool,
     _eal: Eal,
 }
 
@@ -39,13 +43,13 @@ unsafe impl Send for Mempool {}
 unsafe impl Sync for Mempool {}
 
 impl Mempool {
-    /// Take `count` buffers that hold `data_bytes` each, near `socket` (-1: anywhere).
+    /// Take `count` buffers that hold `data_bytes` each, on NUMA node `node` if that has room.
     pub(crate) fn new(
         eal: &Eal,
         name: &str,
         count: u32,
         data_bytes: u16,
-        socket: c_int,
+        node: Option<u16>,
     ) -> Result<Self, Error> {
         let c_name = CString::new(name).map_err(|_| Error::NulByte(name.to_owned()))?;
         let failure = |reason| Error::Buffers {
@@ -56,18 +60,29 @@ impl Mempool {
         let room = data_bytes
             .checked_add(HEADROOM)
             .ok_or_else(|| failure("a buffer holds at most 65407 bytes".to_owned()))?;
-        // SAFETY: EAL is initialised and the name is a valid string, which the pool copies.
-        let raw =
-            unsafe { sys::rte_pktmbuf_pool_create(c_name.as_ptr(), count, CACHE, 0, room, socket) };
-        let raw = NonNull::new(raw).ok_or_else(|| failure(last_reason()))?;
+        let take = |node: c_int| {
+            // SAFETY: EAL is initialised and the name is a valid string, which the pool copies.
+            let raw = unsafe {
+                sys::rte_pktmbuf_pool_create(c_name.as_ptr(), count, CACHE, 0, room, node)
+            };
+            NonNull::new(raw)
+        };
+        let near = node.map(|node| take(c_int::from(node)));
+        let raw = near.flatten().or_else(|| take(ANY));
         Ok(Self {
-            raw,
+            raw: raw.ok_or_else(|| failure(last_reason()))?,
+            near: near != Some(None),
             _eal: eal.clone(),
         })
     }
 
     pub(crate) fn as_ptr(&self) -> *mut sys::rte_mempool {
         self.raw.as_ptr()
+    }
+
+    /// Are the buffers on the node that was asked for?
+    pub(crate) fn near(&self) -> bool {
+        self.near
     }
 
     /// Buffers that are free now, those in the caches of threads included.

@@ -1,9 +1,10 @@
 //! A started port, as its queues and the control side share it.
 
-use crate::device::{DeviceInfo, Rss};
+use crate::device::DeviceInfo;
 use crate::eal::Claim;
 use crate::error::{Error, check};
 use crate::mempool::Mempool;
+use crate::spread::Rss;
 use crate::statistics::{QueueStatistics, Statistics};
 use crate::sys;
 use std::ffi::{CStr, c_int, c_void};
@@ -42,6 +43,8 @@ pub struct Port {
     pub(crate) queues: u16,
     pub(crate) descriptors: u16,
     pub(crate) rss: Rss,
+    /// Queue by low bits of the hash; empty where the driver does not say.
+    pub(crate) redirection: Vec<u16>,
     pub(crate) promiscuous: bool,
     pub(crate) stamp: Stamp,
     /// Set by the driver's removal event.
@@ -97,6 +100,12 @@ impl Port {
         &self.rss
     }
 
+    /// Its redirection table, as read back after the start: queue by low bits of the hash. Empty
+    /// where the driver has none; drivers that do not spread by it may give any.
+    pub fn redirection(&self) -> &[u16] {
+        &self.redirection
+    }
+
     /// Does the port receive frames for every address?
     pub fn promiscuous(&self) -> bool {
         self.promiscuous
@@ -105,6 +114,16 @@ impl Port {
     /// Does the driver stamp frames with nanoseconds since the epoch?
     pub fn stamps(&self) -> bool {
         self.stamp.flag != 0
+    }
+
+    /// NUMA node of the device; none when it has none or the machine does not say.
+    pub fn node(&self) -> Option<u16> {
+        self.info.node
+    }
+
+    /// Are its buffers on its node? They are on another one when that had no memory left.
+    pub fn buffers_near(&self) -> bool {
+        self.pool.near()
     }
 
     /// Buffers that are free now.

@@ -11,7 +11,9 @@ pub mod merged;
 mod pcap;
 mod pcapng;
 mod record;
+pub mod rss;
 pub mod spread;
+pub mod toeplitz;
 pub mod writer;
 
 pub use damage::Damage;

@@ -108,6 +108,8 @@ type End = (u64, u32, u64);
 /// A key that has had an alert.
 #[derive(Debug)]
 struct Period {
+    start_ns: u64,
+    end: End,
     passed: u64,
     /// What was held back. Made for the first alert of it, for those behind it is there.
     held: Option<Box<Held>>,
@@ -164,14 +166,21 @@ impl Limiter {
         let Some(program) = rules.programs.get(place) else {
             return Some(alert);
         };
-        // The time of all packets, which never goes back.
-        let now = alert.position.time;
-        self.advance(now);
+        // The time of all packets, to which it has come by now whether it was told so or not.
+        self.advance(alert.position.time);
         let key = Key::of(program, &alert, self.seed);
+        let now_ns = alert.timestamp.nanos();
         let Some(period) = self.periods.get_mut(&key) else {
-            self.begin(key, now);
+            self.begin(key, alert.timestamp);
             return Some(alert);
         };
+        // A period from the future is what one packet with a wrong time has left behind.
+        if period.start_ns > now_ns.saturating_add(self.period_ns) {
+            let end = period.end;
+            self.close(end, alert.timestamp);
+            self.begin(key, alert.timestamp);
+            return Some(alert);
+        }
         if period.passed < self.limit.alerts {
             period.passed += 1;
             return Some(alert);
@@ -217,6 +226,8 @@ impl Limiter {
         );
         self.ends.insert(end, key);
         let period = Period {
+            start_ns,
+            end,
             passed: 1,
             held: None,
         };

@@ -1,14 +1,19 @@
 //! Live capture through DPDK.
 //!
 //! ```text
-//! start(settings) -> Started -> captures(workers) -> one DpdkCapture per worker, and a Monitor
+//! probe(settings) -> Probed -> start(workers) -> Started -> captures(workers)
+//!     -> one DpdkCapture per worker, and a Monitor
 //! ```
+//!
+//! Between probing and starting it is known what the ports are, but not yet how many queues they
+//! get: then the number of workers and their CPUs are decided.
 //!
 //! Each [`DpdkCapture`] owns its receive queues; nothing mutable is shared between workers. Event
 //! time is what the driver gives (a port that plays a file gives the file's times), or else one
 //! reading of the time stamp counter per burst.
 
 mod clock;
+mod line;
 mod monitor;
 mod settings;
 
@@ -17,13 +22,21 @@ pub use dpdk_sys::ThreadRegistration;
 pub use monitor::{Monitor, NicCounters, PortCounters, QueueCounters};
 pub use settings::{PortSettings, Settings};
 
-use super::{Burst, Capture, Counters, Error, Progress};
+use super::rss::{Fields, Hasher, Spread};
+use super::{Burst, Capture, Counters, Error, Progress, toeplitz};
 use crate::limits::{BURST_MAX, FRAME_LENGTH_MAX};
-use crate::packet::{DropReason, Frame, LinkType, Timestamp};
-use dpdk_sys::{Device, Eal, Link, Port, Rss, RxConfig, RxQueue};
+use crate::packet::{DropReason, Timestamp};
+use dpdk_sys::{Device, Eal, HashKey, Hashed, Link, Port, Rss, RxConfig, RxQueue};
+use line::{Line, Source};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 use tracing::{info, warn};
+
+/// Both directions of a flow on one queue.
+const KEY: HashKey = HashKey {
+    make: toeplitz::symmetric_key,
+    is_symmetric: toeplitz::is_symmetric,
+};
 
 const _: () = assert!(dpdk_sys::BURST == BURST_MAX);
 
@@ -32,23 +45,45 @@ const _: () = assert!(dpdk_sys::BURST == BURST_MAX);
 pub struct Started {
     eal: Eal,
     ports: Vec<Arc<Port>>,
-    queues: Vec<Source>,
+    queues: Vec<(RxQueue, u16)>,
     links: Vec<Link>,
     settings: Settings,
 }
 
-/// A receive queue, and the index of its port in the settings.
+/// Devices that are there, and not started yet.
 #[derive(Debug)]
-struct Source {
-    queue: RxQueue,
-    port: u16,
+pub struct Probed {
+    eal: Eal,
+    devices: Vec<Device>,
+    settings: Settings,
 }
 
-/// Start EAL and every port of the settings. Possible once per process.
+/// What a port offers.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Offer {
+    /// Name of the device.
+    pub name: String,
+    /// NUMA node; none when it has none or the machine does not say.
+    pub node: Option<u16>,
+    /// Receive queues that it has, or may have.
+    pub queues: u16,
+    /// It has so many whatever the number of workers; else at most one for each worker.
+    pub fixed: bool,
+}
+
+/// [`probe`], and start every port for one worker.
 ///
 /// # Errors
-/// EAL refuses to start, a device is not there, or it cannot be configured as wanted.
+/// Those of both.
 pub fn start(settings: &Settings) -> Result<Started, Error> {
+    probe(settings)?.start(1)
+}
+
+/// Start EAL and find every device of the settings. Possible once per process.
+///
+/// # Errors
+/// EAL refuses to start, or a device is not there.
+pub fn probe(settings: &Settings) -> Result<Probed, Error> {
     if settings.ports.is_empty() {
         return Err(Error::Environment {
             reason: "no port is configured".to_owned(),
@@ -70,26 +105,98 @@ pub fn start(settings: &Settings) -> Result<Started, Error> {
             arguments.join(" ")
         ),
     })?;
-    let mut started = Started {
-        eal,
-        ports: Vec::new(),
-        queues: Vec::new(),
-        links: Vec::new(),
-        settings: settings.clone(),
+    let open = |port: &PortSettings| {
+        Device::open(&eal, port.name()).map_err(|error| explain(&port.device, &error))
     };
-    for port in &settings.ports {
-        started.add(port)?;
+    let devices = settings.ports.iter().map(open).collect::<Result<_, _>>()?;
+    Ok(Probed {
+        eal,
+        devices,
+        settings: settings.clone(),
+    })
+}
+
+impl Probed {
+    /// What each port offers, in the order of the settings.
+    pub fn offers(&self) -> Vec<Offer> {
+        let offer = |(device, settings): (&Device, &PortSettings)| {
+            let info = device.info();
+            Offer {
+                name: info.name.clone(),
+                node: info.node,
+                queues: settings.queues_for(usize::MAX, info),
+                fixed: settings.is_fixed(info),
+            }
+        };
+        self.devices
+            .iter()
+            .zip(&self.settings.ports)
+            .map(offer)
+            .collect()
     }
-    started.wait_for_links();
-    Ok(started)
+
+    /// Start every port, with as many queues as there are workers where the settings leave their
+    /// number open and the port has so many.
+    ///
+    /// # Errors
+    /// A device cannot be configured as wanted.
+    pub fn start(self, workers: usize) -> Result<Started, Error> {
+        let queues = self.queues(workers);
+        let mut started = Started {
+            eal: self.eal,
+            ports: Vec::new(),
+            queues: Vec::new(),
+            links: Vec::new(),
+            settings: self.settings.clone(),
+        };
+        let all = self.devices.into_iter().zip(&self.settings.ports);
+        for ((device, settings), queues) in all.zip(queues) {
+            if usize::from(queues) < workers {
+                info!(
+                    port = device.info().name,
+                    queues,
+                    workers,
+                    "it has fewer queues than there are workers: some receive nothing from it"
+                );
+            }
+            started.add(device, settings, queues)?;
+        }
+        started.warn_of_unequal_pairs();
+        started.wait_for_links();
+        Ok(started)
+    }
+
+    /// Queues of each port. The ports of a tap pair get equally many, so that equal hashes lead to
+    /// equal numbers.
+    fn queues(&self, workers: usize) -> Vec<u16> {
+        let all = || self.devices.iter().zip(&self.settings.ports);
+        let mut queues: Vec<u16> = all()
+            .map(|(device, settings)| settings.queues_for(workers, device.info()))
+            .collect();
+        let open: Vec<bool> = all()
+            .map(|(device, settings)| !settings.is_fixed(device.info()))
+            .collect();
+        for [a, b] in &self.settings.tap_pairs {
+            let both = [a, b].map(|&at| open.get(at) == Some(&true));
+            if both == [true, true] {
+                let fewest = queues.get(*a).min(queues.get(*b)).copied();
+                for at in [*a, *b] {
+                    if let (Some(count), Some(fewest)) = (queues.get_mut(at), fewest) {
+                        *count = fewest;
+                    }
+                }
+            }
+        }
+        queues
+    }
 }
 
 impl Started {
-    fn add(&mut self, settings: &PortSettings) -> Result<(), Error> {
+    fn add(&mut self, device: Device, settings: &PortSettings, queues: u16) -> Result<(), Error> {
         // Every queue takes room for a burst of them, so the settings may not ask for any length.
         let frame_bytes_max = self.settings.frame_bytes_max.min(FRAME_LENGTH_MAX);
         let config = RxConfig {
-            queues: settings.queues,
+            queues,
             descriptors: settings.descriptors,
             buffers: settings.buffers,
             buffer_bytes: settings.buffer_bytes,
@@ -97,16 +204,17 @@ impl Started {
             frame_bytes_max: u32::try_from(frame_bytes_max).unwrap_or(u32::MAX),
             promiscuous: settings.promiscuous,
         };
-        let (port, queues) = Device::open(&self.eal, settings.name())
-            .and_then(|device| device.start(&config))
+        let (port, queues) = device
+            .start(&config, &KEY)
             .map_err(|error| explain(&settings.device, &error))?;
         info!(
             port = port.name(),
+            node = port.node(),
             driver = port.info().driver,
             queues = port.queues(),
             descriptors = port.descriptors(),
             promiscuous = port.promiscuous(),
-            rss = ?port.rss(),
+            spread = spread_by(&port),
             "port started"
         );
         if *port.rss() == Rss::Driver {
@@ -116,13 +224,36 @@ impl Started {
                  queue by other means, configure one queue"
             );
         }
+        if !port.buffers_near() {
+            warn!(
+                port = port.name(),
+                node = port.node(),
+                "no huge pages were left on its NUMA node: its buffers are on another one, which \
+                 is slower; hugepages/reserve reserves them by node"
+            );
+        }
         let index = u16::try_from(self.ports.len()).unwrap_or(u16::MAX);
-        let sources = queues
-            .into_iter()
-            .map(|queue| Source { queue, port: index });
+        let sources = queues.into_iter().map(|queue| (queue, index));
         self.queues.extend(sources);
         self.ports.push(port);
         Ok(())
+    }
+
+    fn warn_of_unequal_pairs(&self) {
+        for pair in &self.settings.tap_pairs {
+            let [Some(a), Some(b)] = pair.map(|at| self.ports.get(at)) else {
+                continue;
+            };
+            if a.queues() != b.queues() || a.info().driver != b.info().driver {
+                warn!(
+                    ports = format!("{} and {}", a.name(), b.name()),
+                    queues = format!("{} and {}", a.queues(), b.queues()),
+                    "the ports of a tap pair are of different kinds or have different numbers of \
+                     queues: the directions of a flow may reach different workers; set \
+                     capture.queues to what both have"
+                );
+            }
+        }
     }
 
     fn wait_for_links(&mut self) {
@@ -157,28 +288,63 @@ impl Started {
     pub fn captures(self, workers: usize) -> (Vec<DpdkCapture>, Monitor) {
         let widest = self.ports.iter().map(|port| port.queues()).max();
         let workers = workers.clamp(1, usize::from(widest.unwrap_or(1)).max(1));
+        let spread = |port: &Arc<Port>| Arc::new(spread(port, workers));
+        let spreads: Arc<[Arc<Spread>]> = self.ports.iter().map(spread).collect();
         let mut shares: Vec<Vec<Source>> = (0..workers).map(|_| Vec::new()).collect();
-        for source in self.queues {
-            let worker = usize::from(source.queue.number()) % workers;
-            if let Some(share) = shares.get_mut(worker) {
-                share.push(source);
+        for (queue, port) in self.queues {
+            let worker = usize::from(queue.number()) % workers;
+            let spread = spreads.get(usize::from(port));
+            if let (Some(share), Some(spread)) = (shares.get_mut(worker), spread) {
+                share.push(Source::new(queue, port, spread));
             }
         }
-        let captures: Vec<DpdkCapture> = shares
-            .into_iter()
-            .map(|share| DpdkCapture::new(self.eal.clone(), share, &self.settings))
-            .collect();
+        let capture = |share| DpdkCapture::new(self.eal.clone(), share, &spreads, &self.settings);
+        let captures: Vec<DpdkCapture> = shares.into_iter().map(capture).collect();
         let errors = captures.iter().map(|capture| capture.clock.error());
-        let monitor = Monitor::new(self.ports, errors.collect());
+        let monitor = Monitor::new(self.ports, &spreads, errors.collect());
         (captures, monitor)
     }
+}
+
+/// The same in words.
+fn spread_by(port: &Port) -> &'static str {
+    match port.rss() {
+        Rss::Single => "one queue",
+        Rss::Symmetric { .. } => "symmetric hash",
+        Rss::Driver => "its driver's choice",
+    }
+}
+
+/// How a started port spreads frames over so many workers.
+fn spread(port: &Port, workers: usize) -> Spread {
+    let fields = |hashed: Hashed| Fields {
+        tcp: hashed.tcp,
+        udp: hashed.udp,
+        addresses: hashed.addresses,
+    };
+    let hasher = match port.rss() {
+        Rss::Symmetric {
+            hashed: [ipv4, ipv6],
+            key,
+        } => Some(Hasher::new(key, fields(*ipv4), fields(*ipv6))),
+        Rss::Single | Rss::Driver => None,
+    };
+    Spread::new(
+        port.name(),
+        port.queues(),
+        hasher,
+        port.redirection(),
+        workers,
+    )
 }
 
 /// Frames of some receive queues, served in turn, for one worker.
 #[derive(Debug)]
 pub struct DpdkCapture {
-    sources: Vec<Source>,
-    /// The queue to ask next.
+    lines: Vec<Line>,
+    /// By index of the port.
+    spreads: Arc<[Arc<Spread>]>,
+    /// The line to ask next.
     next: usize,
     clock: Clock,
     counters: Counters,
@@ -193,11 +359,17 @@ pub struct DpdkCapture {
 }
 
 impl DpdkCapture {
-    fn new(eal: Eal, sources: Vec<Source>, settings: &Settings) -> Self {
+    fn new(
+        eal: Eal,
+        sources: Vec<Source>,
+        spreads: &Arc<[Arc<Spread>]>,
+        settings: &Settings,
+    ) -> Self {
         let clock = Clock::calibrate();
         let nanos = |time: Duration| u64::try_from(time.as_nanos()).unwrap_or(u64::MAX);
         Self {
-            sources,
+            lines: Line::from_sources(sources, &settings.tap_pairs),
+            spreads: Arc::clone(spreads),
             next: 0,
             counters: Counters::default(),
             now: dpdk_sys::tsc(),
@@ -224,34 +396,54 @@ impl DpdkCapture {
     /// The time now in the time of this source's frames, with which an idle worker advances its
     /// watermark; none when a driver stamps frames itself, for those may be from another year.
     pub fn time(&mut self) -> Option<Timestamp> {
-        let stamped = |source: &Source| source.queue.port().stamps();
-        if self.sources.iter().any(stamped) {
+        let stamped = |source: &Source| source.queue().port().stamps();
+        if self.sources().any(stamped) {
             return None;
         }
         Some(self.clock.stamp(dpdk_sys::tsc()))
     }
 
+    /// The worker that gets packets with this hash from the port with this index; none where the
+    /// port does not tell, as devices without a redirection table do not.
+    pub fn home(&self, port: u16, hash: u32) -> Option<usize> {
+        self.spreads.get(usize::from(port))?.home(hash)
+    }
+
+    /// How each port spreads frames, in the order of the settings: for packets that belong to the
+    /// worker of another flow than the port saw, such as the one inside a tunnel.
+    pub fn spreads(&self) -> &[Arc<Spread>] {
+        &self.spreads
+    }
+
+    fn sources(&self) -> impl Iterator<Item = &Source> {
+        self.lines.iter().flat_map(Line::sources)
+    }
+
     /// Ask the queues in turn until one has frames.
     fn poll(&mut self) -> Option<usize> {
-        for _ in 0..self.sources.len() {
+        for _ in 0..self.lines.len() {
             let at = self.next;
-            self.next = if at + 1 < self.sources.len() {
-                at + 1
-            } else {
-                0
-            };
-            if self.sources.get_mut(at)?.queue.receive() > 0 {
+            self.next = if at + 1 < self.lines.len() { at + 1 } else { 0 };
+            if self.lines.get_mut(at)?.poll(&mut self.clock) {
                 return Some(at);
             }
         }
         None
     }
 
+    /// Say what is wrong with the hashes of ports, once.
+    fn warn_of_hashes(&self) {
+        for warning in self.spreads.iter().filter_map(|spread| spread.warning()) {
+            warn!("{warning}");
+        }
+    }
+
     /// Once a second: set the clock, and see whether the devices are still there.
     fn keep_house(&mut self) -> Result<(), Error> {
         self.clock.discipline();
-        for source in &self.sources {
-            let port = source.queue.port();
+        self.warn_of_hashes();
+        for source in self.sources() {
+            let port = source.queue().port();
             if !port.is_alive() {
                 return Err(Error::Port {
                     port: port.name().to_owned(),
@@ -274,10 +466,11 @@ impl DpdkCapture {
     }
 
     fn end(&mut self) -> Progress {
-        self.ended = true;
-        for source in &mut self.sources {
-            source.queue.release();
+        if !self.ended {
+            self.warn_of_hashes();
         }
+        self.ended = true;
+        self.lines.iter_mut().for_each(Line::release);
         Progress::End
     }
 }
@@ -293,41 +486,29 @@ impl Capture for DpdkCapture {
         }
         let found = self.poll();
         let now = found
-            .and_then(|at| self.sources.get(at))
-            .map_or_else(dpdk_sys::tsc, |source| source.queue.tsc());
+            .and_then(|at| self.lines.get(at))
+            .map_or_else(dpdk_sys::tsc, Line::tsc);
         self.now = now;
         if found.is_none() {
             return Ok(self.rest(now));
         }
         self.active = now;
 
-        let stamp = self.clock.stamp(now);
         let counters = &mut self.counters;
-        let Some(source) = found.and_then(|at| self.sources.get(at)) else {
+        let lines = &mut self.lines;
+        let Some(line) = found.and_then(|at| lines.get_mut(at)) else {
             return Ok(Progress::Idle);
         };
-        let queue = source.queue.number();
-        for frame in source.queue.frames() {
+        line.give(|frame| {
+            let length = u64::from(frame.wire_length);
             if frame.data.is_empty() {
                 counters.dropped[DropReason::Empty as usize] += 1;
-                continue;
-            }
-            let length = u32::try_from(frame.data.len()).unwrap_or(u32::MAX);
-            let frame = Frame {
-                data: frame.data,
-                wire_length: length,
-                timestamp: frame.timestamp.map_or(stamp, Timestamp::from_nanos),
-                link: LinkType::ETHERNET,
-                port: source.port,
-                queue,
-                ..Frame::EMPTY
-            };
-            // An empty burst has room for what a queue gives: checked above at compile time.
-            if burst.try_push(frame).is_ok() {
+            } else if burst.try_push(frame).is_ok() {
+                // An empty burst has room for what a line gives: checked above at compile time.
                 counters.received += 1;
-                counters.bytes += u64::from(length);
+                counters.bytes += length;
             }
-        }
+        });
         Ok(if burst.is_empty() {
             Progress::Idle
         } else {
@@ -337,7 +518,7 @@ impl Capture for DpdkCapture {
 
     fn counters(&self) -> Counters {
         let mut counters = self.counters;
-        let oversize = self.sources.iter().map(|source| source.queue.oversize());
+        let oversize = self.sources().map(|source| source.queue().oversize());
         counters.dropped[DropReason::Oversize as usize] = oversize.sum();
         counters.position = (counters.bytes, None);
         counters

@@ -1,5 +1,6 @@
 //! Counters of the ports, for the control side: the data path never asks for them.
 
+use crate::capture::rss::{Counts, Spread};
 use dpdk_sys::{Port, Statistics};
 use std::sync::atomic::{AtomicI64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -30,6 +31,9 @@ pub struct PortCounters {
     pub no_mbuf: u64,
     /// The same by queue; empty where the driver does not count so.
     pub queues: Vec<QueueCounters>,
+    /// Receive hashes of the first frames, compared with those expected; see
+    /// [`crate::capture::rss`].
+    pub hashes: Counts,
     /// Free receive buffers.
     pub buffers_free: u32,
     /// Can frames arrive?
@@ -55,18 +59,24 @@ pub struct Monitor {
 #[derive(Debug)]
 struct Watched {
     port: Arc<Port>,
+    spread: Arc<Spread>,
     /// For when the device is gone and its driver has no answer.
     last: Mutex<Statistics>,
 }
 
 impl Monitor {
-    pub(super) fn new(ports: Vec<Arc<Port>>, clock_errors: Vec<Arc<AtomicI64>>) -> Self {
-        let watch = |port| Watched {
+    pub(super) fn new(
+        ports: Vec<Arc<Port>>,
+        spreads: &[Arc<Spread>],
+        clock_errors: Vec<Arc<AtomicI64>>,
+    ) -> Self {
+        let watch = |(port, spread): (_, &Arc<Spread>)| Watched {
             port,
+            spread: Arc::clone(spread),
             last: Mutex::new(Statistics::default()),
         };
         Self {
-            ports: ports.into_iter().map(watch).collect(),
+            ports: ports.into_iter().zip(spreads).map(watch).collect(),
             clock_errors,
         }
     }
@@ -108,6 +118,7 @@ impl Watched {
             errors: last.errors,
             no_mbuf: last.no_buffer,
             queues: last.queues.clone(),
+            hashes: self.spread.counts(),
             buffers_free: self.port.buffers_available(),
             link_up: link.up,
             link_mbps: link.mbps,

@@ -1,7 +1,9 @@
 //! What live capture is told, and the EAL arguments that follow from it.
 
 use super::Error;
+use crate::config::Config;
 use crate::limits::LIVE_FRAME_LENGTH_MAX;
+use dpdk_sys::DeviceInfo;
 use std::path::Path;
 use std::time::Duration;
 
@@ -15,12 +17,19 @@ const BUFFER_BYTES: u16 = 2_048;
 /// Largest MTU asked for: the jumbo frames of common switches.
 const MTU: u16 = 9_000;
 
+/// Most queues of a port whose number is open, as in the configuration.
+const QUEUES_MAX: usize = 64;
+
 /// Memory for EAL itself: its tables, rings and pool headers.
 const EAL_BYTES: u64 = 128 << 20;
 
 /// Memory asked for without huge pages, where nothing can be added later. 512 MiB did not hold the
 /// buffers of one port with default settings beside EAL's own needs.
 const MEMORY_MIB_MIN: u64 = 1_024;
+
+/// Drivers of which every queue has frames, served or not: how many there are is decided where the
+/// device is created, and the frames of a queue that nobody serves are lost.
+const FIXED_QUEUES: [&str; 2] = ["net_pcap", "net_af_packet"];
 
 /// EAL options that say where memory comes from; with one of them the choice is the user's.
 const MEMORY_OPTIONS: [&str; 8] = [
@@ -55,6 +64,10 @@ pub struct Settings {
     pub packets_max: Option<u64>,
     /// Longest frame accepted; longer ones are counted as oversize.
     pub frame_bytes_max: usize,
+    /// Indexes of two ports each that carry one direction of the same link.
+    pub tap_pairs: Vec<[usize; 2]>,
+    /// Workers asked for, 0 for any number: memory without huge pages is taken for as many queues.
+    pub workers: usize,
 }
 
 impl Default for Settings {
@@ -67,6 +80,33 @@ impl Default for Settings {
             idle_exit: None,
             packets_max: None,
             frame_bytes_max: LIVE_FRAME_LENGTH_MAX,
+            tap_pairs: Vec::new(),
+            workers: 0,
+        }
+    }
+}
+
+impl Settings {
+    /// Those of a configuration.
+    pub fn new(config: &Config) -> Self {
+        let capture = &config.capture;
+        let port = |device: &String| PortSettings {
+            queues: capture.queues,
+            descriptors: capture.descriptors,
+            promiscuous: capture.promiscuous,
+            ..PortSettings::new(device)
+        };
+        let seconds = |seconds: u64| Some(Duration::from_secs(seconds)).filter(|_| seconds > 0);
+        Self {
+            eal_args: capture.eal.clone(),
+            ports: capture.ports.iter().map(port).collect(),
+            link_wait: Duration::from_secs(capture.link_wait_seconds),
+            idle_exit: seconds(capture.idle_exit_seconds),
+            packets_max: Some(capture.packets_max).filter(|max| *max > 0),
+            // Checked when the configuration was read.
+            tap_pairs: capture.pairs().unwrap_or_default(),
+            workers: config.workers.count,
+            ..Self::default()
         }
     }
 }
@@ -77,7 +117,7 @@ pub struct PortSettings {
     /// A PCI address, the specification of a virtual device (`net_pcap0,rx_pcap=FILE`), the name of
     /// a device that `eal_args` creates, or its index.
     pub device: String,
-    /// Receive queues.
+    /// Receive queues; 0 for as many as there are workers, at most what the port offers.
     pub queues: u16,
     /// Descriptors of each queue.
     pub descriptors: u16,
@@ -110,8 +150,31 @@ impl PortSettings {
         self.device.split(',').next().unwrap_or(&self.device)
     }
 
-    fn pool_bytes(&self) -> u64 {
-        let needed = dpdk_sys::buffers_needed(self.queues, self.descriptors);
+    /// Receive queues that the device gets when there are so many workers. A number that was asked
+    /// for is not lowered: the device refuses it.
+    pub(super) fn queues_for(&self, workers: usize, device: &DeviceInfo) -> u16 {
+        match self.queues {
+            0 if FIXED_QUEUES.contains(&device.driver.as_str()) => device.queues_max.max(1),
+            0 => u16::try_from(workers)
+                .unwrap_or(u16::MAX)
+                .min(device.queues_max)
+                .max(1),
+            queues => queues,
+        }
+    }
+
+    /// Does the number of its queues not depend on that of workers?
+    pub(super) fn is_fixed(&self, device: &DeviceInfo) -> bool {
+        self.queues != 0 || FIXED_QUEUES.contains(&device.driver.as_str())
+    }
+
+    /// Memory for the buffers of its queues, `queues` where their number is open.
+    fn pool_bytes(&self, queues: u16) -> u64 {
+        let queues = match self.queues {
+            0 => queues,
+            queues => queues,
+        };
+        let needed = dpdk_sys::buffers_needed(queues, self.descriptors);
         dpdk_sys::pool_bytes(needed.max(self.buffers), self.buffer_bytes)
     }
 }
@@ -121,6 +184,8 @@ impl PortSettings {
 pub(super) struct Machine {
     /// A CPU that this process may use.
     pub(super) cpu: usize,
+    /// How many of them there are.
+    pub(super) cpus: usize,
     /// Free memory in huge pages.
     pub(super) huge_bytes: u64,
 }
@@ -128,8 +193,10 @@ pub(super) struct Machine {
 impl Machine {
     /// This one.
     pub(super) fn here() -> Self {
+        let allowed = dpdk_sys::allowed_cpus();
         Self {
-            cpu: dpdk_sys::allowed_cpus().first().copied().unwrap_or(0),
+            cpu: allowed.first().copied().unwrap_or(0),
+            cpus: allowed.len(),
             huge_bytes: huge_bytes(Path::new("/sys/kernel/mm/hugepages")),
         }
     }
@@ -177,10 +244,10 @@ pub(super) fn eal_arguments(settings: &Settings, machine: Machine) -> Result<Vec
         push("--log-level=warning");
     }
     if !given(&MEMORY_OPTIONS) {
-        let needed = memory_needed(settings);
-        if machine.huge_bytes >= needed {
+        if machine.huge_bytes >= memory_needed(settings) {
             push("--in-memory");
         } else {
+            let needed = memory_at_most(settings, machine);
             // The shared configuration and telemetry would leave files behind under a name that
             // two processes fight for.
             let mebibytes = (needed >> 20).max(MEMORY_MIB_MIN);
@@ -215,9 +282,20 @@ pub(super) fn eal_arguments(settings: &Settings, machine: Machine) -> Result<Vec
     Ok(arguments)
 }
 
-/// Memory that the buffers of all ports and EAL take.
+/// Memory that the buffers of all ports and EAL take at least: huge pages are found when they are
+/// needed, so that an open number of queues is no reason to do without them.
 pub(super) fn memory_needed(settings: &Settings) -> u64 {
-    let pools = settings.ports.iter().map(PortSettings::pool_bytes);
+    memory(settings, 1)
+}
+
+/// The same with as many queues as there may be workers: without huge pages none can be added.
+fn memory_at_most(settings: &Settings, machine: Machine) -> u64 {
+    let workers = settings.workers.max(machine.cpus).clamp(1, QUEUES_MAX);
+    memory(settings, u16::try_from(workers).unwrap_or(u16::MAX))
+}
+
+fn memory(settings: &Settings, queues: u16) -> u64 {
+    let pools = settings.ports.iter().map(|port| port.pool_bytes(queues));
     pools.fold(EAL_BYTES, u64::saturating_add)
 }
 
@@ -255,6 +333,7 @@ mod tests {
 
     const BARE: Machine = Machine {
         cpu: 3,
+        cpus: 2,
         huge_bytes: 0,
     };
 
@@ -284,10 +363,52 @@ mod tests {
     fn a_bound_port_with_huge_pages() {
         let machine = Machine {
             cpu: 0,
+            cpus: 64,
             huge_bytes: 1 << 30,
         };
         let line = line(&settings(&["01:00.0"], &[]), machine);
         assert_eq!(line, "-l 0 --log-level=warning --in-memory -a 01:00.0");
+    }
+
+    #[test]
+    fn an_open_number_of_queues_has_memory_for_all_workers() {
+        let mut settings = settings(&["net_null0"], &[]);
+        settings.ports[0].queues = 0;
+        settings.workers = 64;
+        assert!(
+            line(&settings, BARE).contains("-m 1024 "),
+            "2,048 descriptors fit"
+        );
+        settings.ports[0].descriptors = 8_192;
+        let memory = memory_at_most(&settings, BARE) >> 20;
+        assert!(memory > 1_024);
+        assert!(line(&settings, BARE).contains(&format!("-m {memory} ")));
+        let machine = Machine {
+            huge_bytes: 256 << 20,
+            ..BARE
+        };
+        assert!(line(&settings, machine).contains("--in-memory"));
+    }
+
+    #[test]
+    fn queues_follow_the_workers() {
+        let device = |driver: &str, queues_max| DeviceInfo {
+            name: "a".to_owned(),
+            driver: driver.to_owned(),
+            interface: 0,
+            node: None,
+            queues_max,
+            mtu_max: 1_500,
+        };
+        let mut port = PortSettings::new("a");
+        port.queues = 0;
+        assert_eq!(port.queues_for(4, &device("net_i40e", 320)), 4);
+        assert_eq!(port.queues_for(8, &device("net_ring", 2)), 2);
+        assert_eq!(port.queues_for(0, &device("net_ring", 0)), 1);
+        assert_eq!(port.queues_for(1, &device("net_pcap", 3)), 3);
+        assert!(!port.is_fixed(&device("net_ring", 2)) && port.is_fixed(&device("net_pcap", 3)));
+        port.queues = 16;
+        assert_eq!(port.queues_for(1, &device("net_pcap", 3)), 16);
     }
 
     #[test]
