@@ -273,6 +273,8 @@ impl FlowFacts {
     pub const SYN: u16 = 1 << 5;
     /// The flow had many bytes before this packet: applications and rules do not look at it.
     pub const SHUNTED: u16 = 1 << 6;
+    /// The packet brought the bytes of its flow to a power of two.
+    pub const GROWN: u16 = 1 << 7;
 
     /// Is this flag set?
     pub const fn has(&self, flag: u16) -> bool {

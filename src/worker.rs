@@ -233,6 +233,7 @@ impl Worker {
         stages
             .flows
             .drain(&mut |record| end_flow(applications, record, sink));
+        stages.counters.largest = stages.flows.largest();
     }
 
     /// Up to where everything was found.

@@ -16,7 +16,7 @@ use std::sync::Arc;
 use wirelynx::capture::Burst;
 use wirelynx::expr::Mode;
 use wirelynx::flow::FlowRecord;
-use wirelynx::metrics::Counters;
+use wirelynx::metrics::{Counters, Snapshot};
 use wirelynx::output::Event;
 use wirelynx::packet::{Frame, LinkType, Timestamp};
 use wirelynx::rules::RuleSet;
@@ -189,4 +189,24 @@ fn bursts_and_workers_shunt_the_same_packets() {
         expected.shunted_packets
     );
     assert_eq!(sum(|all| all.flows.shunted_bytes), expected.shunted_bytes);
+}
+
+#[test]
+fn the_elephant_is_the_largest_flow() {
+    let frames = elephant();
+    let out = run(&frames, 20_000, 32);
+    let [large] = out.counters.largest[..] else {
+        panic!("{:?}", out.counters.largest);
+    };
+    assert!(large.shunted && large.ended);
+    assert!(large.bytes() > 200_000);
+    let snapshot = Snapshot {
+        workers: vec![out.counters.clone()],
+        ..Snapshot::default()
+    };
+    let text = wirelynx::metrics::largest_flows(&snapshot);
+    assert!(
+        text.starts_with("large flow: 10.0.0.10 40001 to 10.0.0.11 80, protocol 6: IP bytes 2")
+    );
+    assert!(text.ends_with(", shunted\n"), "{text}");
 }

@@ -277,6 +277,7 @@ pub fn conclude(snapshot: &Snapshot, stats: bool) -> Result<(), Failure> {
     let account = snapshot.account();
     if stats {
         eprint!("{}", crate::metrics::statistics(snapshot));
+        eprint!("{}", crate::metrics::largest_flows(snapshot));
     }
     if snapshot.files_skipped > 0 {
         eprintln!(
