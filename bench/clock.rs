@@ -66,6 +66,7 @@ pub(crate) fn frame(time: u64, data: &[u8]) -> Frame<'_> {
         link: LinkType::ETHERNET,
         port: 0,
         queue: 0,
+        ..Frame::EMPTY
     }
 }
 

@@ -105,6 +105,7 @@ fn run(flows: &mut Flows, load: &[[u8; 64]], stage: Stage, now: &mut u64) -> f64
                 link: LinkType::ETHERNET,
                 port: 0,
                 queue: 0,
+                ..Frame::EMPTY
             }
         })
         .collect();

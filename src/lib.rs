@@ -20,5 +20,6 @@ pub mod limits;
 pub mod metrics;
 pub mod output;
 pub mod packet;
+pub mod ring;
 pub mod rules;
 pub mod worker;

@@ -20,6 +20,11 @@ pub const FRAME_LENGTH_MAX: usize = 262_144;
 /// A block with a packet that is longer than this is damage.
 pub const CAPTURE_BUFFER_LENGTH: usize = 1 << 20;
 
+/// Capture files read at the same time, by the time of their frames. Each has a buffer of
+/// [`CAPTURE_BUFFER_LENGTH`], a copy of at most as much, and a file descriptor, of which a process
+/// often has no more than this.
+pub const MERGED_FILES_MAX: usize = 1_024;
+
 /// Interfaces of one section of a pcapng file: what [`crate::packet::Frame::port`] can tell apart.
 /// Without a bound, a file of nothing but interface descriptions would fill the memory.
 pub const CAPTURE_INTERFACES_MAX: usize = 65_536;

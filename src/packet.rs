@@ -92,6 +92,27 @@ pub struct Frame<'a> {
     pub port: u16,
     /// Receive queue of that port.
     pub queue: u16,
+    /// Offset of the IP header whose fragments were put together before the worker got the frame.
+    pub whole: Option<u16>,
+    /// Number among all packets of the input, from 1; 0 leaves it to the worker to number them.
+    pub number: u64,
+    /// Latest time of any packet of the input up to this one; 0 where this worker gets them all.
+    pub clock: Timestamp,
+}
+
+impl Frame<'_> {
+    /// Nothing captured, nothing known.
+    pub const EMPTY: Frame<'static> = Frame {
+        data: &[],
+        wire_length: 0,
+        timestamp: Timestamp::from_nanos(0),
+        link: LinkType::ETHERNET,
+        port: 0,
+        queue: 0,
+        whole: None,
+        number: 0,
+        clock: Timestamp::from_nanos(0),
+    };
 }
 
 /// Which end of its flow sent a packet.
@@ -221,7 +242,7 @@ impl DropReason {
 /// State that this packet left its flow in, and what it showed on the way.
 #[derive(Debug, Default, Clone, Copy)]
 pub struct FlowFacts {
-    /// Number of the flow, from 1 in order of creation on this worker; 0 when not tracked.
+    /// Number of the flow's first packet; 0 when not tracked.
     pub id: u64,
     /// Index of the flow in the worker's table; meaningful while `id` is not 0.
     pub index: u32,

@@ -5,6 +5,7 @@
 
 pub mod idle;
 pub mod reload;
+pub mod security;
 
 use crate::capture::Burst;
 use crate::dissect::application::http;
@@ -17,8 +18,10 @@ use crate::limits::BURST_MAX;
 use crate::metrics::Counters;
 use crate::output::Event;
 use crate::packet::{DropReason, Facts, FlowFacts, Frame, Stop, Timestamp};
+use crate::ring::Position;
 use crate::rules::guards::Filter;
 use crate::rules::joins::Limits;
+use crate::rules::outbox::Outbox;
 use crate::rules::{Engine, RuleCounts, RuleSet};
 use std::cell::Cell;
 use std::ops::Range;
@@ -43,17 +46,19 @@ pub struct Settings {
     pub http_compat: bool,
     /// Packets for which it does not hold are dropped after their headers are read.
     pub filter: Option<Arc<Filter>>,
+    /// Fragments were put together before the worker gets them.
+    pub defragmented: bool,
 }
 
 impl Settings {
-    /// The engine of a worker with these settings.
-    fn engine(&self, rules: &RuleSet) -> Engine {
+    /// The engine of a worker with these settings, which hands some rules over if told so.
+    fn engine(&self, rules: &RuleSet, outbox: Option<Outbox>) -> Engine {
         let seed = u64::try_from(self.seed & u128::from(u64::MAX)).unwrap_or(0);
         let limits = self.instances.unwrap_or(Limits {
             per_rule: 100_000,
             total: 1_000_000,
         });
-        Engine::new(rules, limits, seed)
+        Engine::with_outbox(rules, limits, seed, outbox)
     }
 }
 
@@ -92,7 +97,17 @@ pub struct Worker {
     facts: Vec<Facts>,
     scope: Scope,
     filter: Option<Arc<Filter>>,
+    defragmented: bool,
     stages: Stages,
+}
+
+/// Up to where a worker has found everything: what it finds from now on is at or behind these.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Settled {
+    /// Alerts.
+    pub alerts: Timestamp,
+    /// Flow records.
+    pub flows: Timestamp,
 }
 
 /// What works on whole packets, after defragmentation.
@@ -112,13 +127,24 @@ struct Stages {
 impl Worker {
     /// Takes its memory here, and none later for a packet.
     pub fn new(rules: Arc<RuleSet>, settings: &Settings, scope: Scope) -> Self {
+        Self::with_outbox(rules, settings, scope, None)
+    }
+
+    /// As [`Worker::new`], with security workers for some of the rules.
+    pub fn with_outbox(
+        rules: Arc<RuleSet>,
+        settings: &Settings,
+        scope: Scope,
+        outbox: Option<Outbox>,
+    ) -> Self {
         Self {
             fragments: Fragments::new(&settings.fragments),
+            defragmented: settings.defragmented,
             facts: vec![Facts::new(); BURST_MAX],
             scope,
             filter: settings.filter.clone(),
             stages: Stages {
-                engine: settings.engine(&rules),
+                engine: settings.engine(&rules, outbox),
                 flows: Flows::new(&settings.flows, settings.seed),
                 applications: Applications::new(&settings.applications),
                 values: Vec::with_capacity(rules.extraction.len()),
@@ -141,11 +167,15 @@ impl Worker {
             facts,
             scope,
             filter,
+            defragmented,
             stages,
         } = self;
         let facts = stages.headers(&mut frames, facts, filter.as_deref());
         if *scope >= Scope::Flows {
-            let frames = defragment(fragments, frames, facts);
+            let frames = match defragmented {
+                true => frames,
+                false => defragment(fragments, frames, facts),
+            };
             stages.flows.observe(&frames, facts);
             let mut packets = 0..0;
             while packets.end < frames.len() {
@@ -161,14 +191,23 @@ impl Worker {
         }
         fragments.release();
         stages.finish_burst(facts.len());
+        if *scope >= Scope::Rules {
+            stages.advance(sink);
+        }
     }
 
     /// Nothing arrives, and time goes on: deadlines pass, idle flows end.
     pub fn idle(&mut self, now: Timestamp, sink: &mut impl Sink) {
+        self.idle_at(Position::at(now), sink);
+    }
+
+    /// As [`Worker::idle`], when the input is known to be at this packet.
+    pub fn idle_at(&mut self, reached: Position, sink: &mut impl Sink) {
+        let now = reached.time;
         let stages = &mut self.stages;
         stages.counters.latest = stages.counters.latest.max(now);
-        let mut emit = |alert| sink.event(Event::Alert(alert));
-        stages.engine.advance(&stages.rules, now, &mut emit);
+        stages.counters.number = stages.counters.number.max(reached.packet);
+        stages.advance(sink);
         self.fragments.expire(now);
         let applications = &mut stages.applications;
         stages
@@ -182,10 +221,35 @@ impl Worker {
         stages
             .engine
             .finish(&stages.rules, &mut |alert| sink.event(Event::Alert(alert)));
+        if let Some(outbox) = stages.engine.outbox() {
+            outbox.finish();
+        }
+        let applications = &mut stages.applications;
+        // The latest packet may have been dropped before its flow was looked for.
+        let latest = stages.counters.latest;
+        let ended = &mut |record: &FlowRecord| end_flow(applications, record, sink);
+        stages.flows.expire(latest, ended);
         let applications = &mut stages.applications;
         stages
             .flows
             .drain(&mut |record| end_flow(applications, record, sink));
+    }
+
+    /// Up to where everything was found.
+    pub fn settled(&self) -> Settled {
+        let (engine, flows) = (&self.stages.engine, &self.stages.flows);
+        Settled {
+            alerts: engine.settled().min(self.now()),
+            flows: flows.settled().min(self.now()),
+        }
+    }
+
+    /// Hand over all matches that wait for more of them to go with.
+    pub fn hurry(&mut self) {
+        let reached = self.stages.reached();
+        if let Some(outbox) = self.stages.engine.outbox() {
+            outbox.advance(reached, true);
+        }
     }
 
     /// What was counted, as of now.
@@ -197,6 +261,9 @@ impl Worker {
         counters.applications = stages.applications.counters();
         counters.reassembly = stages.applications.reassembly_counters();
         counters.rules.clone_from(stages.engine.counters());
+        if let Some(outbox) = stages.engine.outbox() {
+            counters.handed.clone_from(outbox.counters());
+        }
         counters
     }
 
@@ -278,10 +345,15 @@ impl Stages {
     ) -> &'f mut [Facts] {
         let mut unknown = false;
         fetch(frames);
-        for (frame, facts) in frames.iter().zip(facts.iter_mut()) {
+        for (frame, facts) in frames.iter_mut().zip(facts.iter_mut()) {
             facts.reset();
+            if let Some(offset) = frame.whole {
+                facts.flags = Facts::REASSEMBLED;
+                facts.whole_offset = offset;
+            }
             dissect::headers(frame, facts);
             facts.number = self.counters.received(frame);
+            frame.clock = self.counters.latest;
             self.counters.stopped(facts.stop);
             unknown |= facts.stop == Stop::UnknownLink;
         }
@@ -394,6 +466,26 @@ impl Stages {
             }
         }
         *values = renew(slots);
+    }
+
+    /// Time has come to that of the latest packet: deadlines before it pass, and no further match
+    /// is from before it.
+    fn advance(&mut self, sink: &mut impl Sink) {
+        let latest = self.counters.latest;
+        let mut emit = |alert| sink.event(Event::Alert(alert));
+        self.engine.advance(&self.rules, latest, &mut emit);
+        let reached = self.reached();
+        if let Some(outbox) = self.engine.outbox() {
+            outbox.advance(reached, false);
+        }
+    }
+
+    /// The position of the latest packet: those that come have higher numbers.
+    fn reached(&self) -> Position {
+        Position {
+            packet: self.counters.number,
+            ..Position::at(self.counters.latest)
+        }
     }
 
     /// Account for the burst.

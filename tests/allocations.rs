@@ -70,6 +70,7 @@ fn pass(worker: &mut Worker, packets: &[Packet], later: u64) -> u64 {
                 link: LinkType::ETHERNET,
                 port: 0,
                 queue: 0,
+                ..Frame::EMPTY
             });
         }
         worker.burst(burst, &mut |_: Event| events += 1);

@@ -188,6 +188,7 @@ fn capture_of(frames: &[Vec<u8>]) -> Vec<u8> {
             link: LinkType::ETHERNET,
             port: 0,
             queue: 0,
+            ..Frame::EMPTY
         };
         writer.write(&frame).unwrap();
     }

@@ -94,6 +94,7 @@ fn run(
             link: LinkType::ETHERNET,
             port: 0,
             queue: 0,
+            ..Frame::EMPTY
         });
         worker.burst(burst, &mut sink);
     }

@@ -576,6 +576,7 @@ fn replica(templates: &[Template], mix: Mix, packets: u64, flows: u64) -> Replic
             link: LinkType::ETHERNET,
             port: 0,
             queue: 0,
+            ..Frame::EMPTY
         };
         dissect::headers(&frame, &mut facts);
         stopped += usize::from(facts.stop != Stop::None);

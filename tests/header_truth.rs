@@ -373,6 +373,7 @@ impl Packet {
             link: self.link,
             port: 0,
             queue: 0,
+            ..Frame::EMPTY
         }
     }
 

@@ -100,6 +100,7 @@ fn run_with(properties: &str, folder: &Path, packets: &[Vec<u8>], is_lenient: bo
             link: LinkType::ETHERNET,
             port: 0,
             queue: 0,
+            ..Frame::EMPTY
         });
         worker.burst(burst, &mut sink);
     }

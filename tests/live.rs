@@ -234,6 +234,7 @@ fn jumbo(to: &Path) {
             link: LinkType::ETHERNET,
             port: 0,
             queue: 0,
+            ..Frame::EMPTY
         };
         writer.write(&frame).unwrap();
     }

@@ -305,6 +305,7 @@ fn syn(micros: u64) -> Packet {
         link: LinkType::ETHERNET,
         port: 0,
         queue: 0,
+        ..Frame::EMPTY
     };
     Packet { data, frame }
 }

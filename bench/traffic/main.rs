@@ -164,6 +164,7 @@ fn write_replica(captures: &[PathBuf], output: &Path, plan: &Plan) -> Result<Str
             link: LinkType::ETHERNET,
             port: 0,
             queue: 0,
+            ..Frame::EMPTY
         })
     })
     .map_err(at(output))?;

@@ -60,6 +60,7 @@ impl Frame {
             link: LinkType::ETHERNET,
             port: 0,
             queue: 0,
+            ..wirelynx::packet::Frame::EMPTY
         }
     }
 

@@ -122,6 +122,7 @@ impl Capture for Preloaded {
                 link: entry.link,
                 port: entry.port,
                 queue: entry.queue,
+                ..Frame::EMPTY
             });
             self.counters.bytes += u64::try_from(entry.length).unwrap_or(0);
         }
@@ -169,6 +170,7 @@ pub(super) mod tests {
                 link: LinkType::ETHERNET,
                 port: 3,
                 queue: 4,
+                ..Frame::EMPTY
             });
         }
         preloaded

@@ -7,10 +7,12 @@ pub mod fault;
 pub mod file;
 mod input;
 pub mod memory;
+pub mod merged;
 mod pcap;
 mod pcapng;
 mod record;
 pub mod rss;
+pub mod spread;
 pub mod toeplitz;
 pub mod writer;
 
@@ -80,6 +82,12 @@ pub enum Error {
         path: String,
         /// What was found and what was expected.
         reason: String,
+    },
+    /// More than [`crate::limits::MERGED_FILES_MAX`] at the same time.
+    #[error("files to merge: {found}, at most {}", crate::limits::MERGED_FILES_MAX)]
+    TooManyFiles {
+        /// How many.
+        found: usize,
     },
     /// Live capture cannot work on this machine as asked.
     #[error("DPDK: {reason}")]

@@ -150,6 +150,7 @@ impl Records for Reader {
                 link: self.link,
                 port: 0,
                 queue: 0,
+                ..Frame::EMPTY
             },
             length,
         }

@@ -231,6 +231,7 @@ impl Reader {
             link,
             port: u16::try_from(index).unwrap_or(u16::MAX),
             queue: 0,
+            ..Frame::EMPTY
         })
     }
 
@@ -251,6 +252,7 @@ impl Reader {
             link: interface.link,
             port: 0,
             queue: 0,
+            ..Frame::EMPTY
         })
     }
 }

@@ -139,6 +139,7 @@ mod tests {
         link: LinkType::RAW,
         port: 7,
         queue: 1,
+        ..Frame::EMPTY
     };
 
     #[test]

@@ -3,6 +3,7 @@
 pub mod cores;
 pub mod extract;
 pub mod load;
+pub mod pipeline;
 pub mod progress;
 pub mod protocols;
 pub mod read;
@@ -14,6 +15,7 @@ pub mod run;
 pub mod socket;
 
 use crate::output::limit::{self, Limit, Limiter};
+use crate::output::writer::Target;
 use std::io::IsTerminal as _;
 use std::process::ExitCode;
 use std::sync::Mutex;
@@ -138,6 +140,20 @@ fn spare(inputs: &[String], output: &str) -> Result<(), Failure> {
         ))),
         _ => Ok(()),
     }
+}
+
+/// An output that can be opened again.
+///
+/// # Errors
+/// It cannot be created.
+pub fn target(path: &str) -> Result<Target, Failure> {
+    let again = Some(path.to_owned()).filter(|path| path != "-");
+    Ok(Target::new(create(path)?, again))
+}
+
+/// Do both outputs go to one place?
+pub fn is_shared(alerts: &str, flows: &str) -> bool {
+    alerts == flows && !alerts.is_empty()
 }
 
 /// A file to write, or standard output for `-`.

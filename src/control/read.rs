@@ -1,15 +1,19 @@
 //! `wirelynx read`: capture files through the data path.
 
 use super::load;
+use super::pipeline::{Outcome, Pipeline, Shape};
 use super::progress::Progress;
-use super::{Failure, create};
-use crate::capture::{Burst, Capture, Progress as Received, file};
+use super::{Failure, is_shared, target};
+use crate::capture::{self, Burst, Capture, Counters as Received, file};
+use crate::dissect::ProtocolSet;
 use crate::expr::Mode;
 use crate::metrics::Snapshot;
 use crate::output::alert::Format;
 use crate::output::limit::{Limit, Limiter};
-use crate::output::writer::{Queue, Sinks, WhenFull, Writer};
+use crate::output::writer::{Sinks, WhenFull, Writer};
+use crate::rules::RuleSet;
 use crate::rules::guards::Filter;
+use crate::rules::mask::Mask;
 use crate::worker::{Scope, Settings, Worker};
 use std::sync::Arc;
 
@@ -18,6 +22,9 @@ pub const EXAMPLES: &str = "Examples:
   wirelynx read trace.pcap --rules rules/
   wirelynx read trace.pcapng.gz --flows flows.jsonl --alerts alerts.jsonl --stats
   tcpdump -w - | wirelynx read - --rules rules/ --filter '(tcp.dest_port == 22)'";
+
+/// Bursts after which a writer learns how far a single worker is.
+const BURSTS_PER_ROUND: u32 = 16;
 
 /// Flags and arguments.
 #[derive(Debug, clap::Args)]
@@ -44,12 +51,16 @@ pub struct Options {
     /// Where flow records go; - for standard output
     #[arg(long, value_name = "FILE")]
     flows: Option<String>,
-    /// Workers; this version has one
-    #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u16).range(1..=1))]
+    /// Workers: threads that look at packets, each at those of its flows
+    #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u16).range(1..=64))]
     workers: u16,
-    /// Security workers; this version evaluates rules on the worker itself
-    #[arg(long, value_name = "N", default_value_t = 0, value_parser = clap::value_parser!(u16).range(0..=0))]
+    /// Security workers: threads for the rules whose events are on several workers; 0 for one, or
+    /// none beside a single worker
+    #[arg(long, value_name = "M", default_value_t = 0, value_parser = clap::value_parser!(u16).range(0..=64))]
     security_workers: u16,
+    /// Rules to give to security workers by hand, such as (1:1-4,6)(2:5,7-10); only a hint
+    #[arg(long, value_name = "MASK")]
+    rules_mask: Option<Mask>,
     /// mmt: rules as the published engine evaluates them, to the byte
     #[arg(long, value_name = "ENGINE", value_parser = ["mmt"])]
     compat: Option<String>,
@@ -92,42 +103,97 @@ pub fn execute(options: &Options) -> Result<(), Failure> {
         http_compat: mode == Mode::Compat,
         ..Settings::default()
     };
-    let mut worker = Worker::new(Arc::clone(&loaded.rules), &settings, Scope::Rules);
     let limiter = options
         .alert_limit
         .map(|limit| super::limiter(limit, &settings));
     let suppression = limiter.as_ref().map(Limiter::counters);
     let sinks = Sinks {
-        alerts: Some(create(&options.alerts)?),
+        alerts: Some(target(&options.alerts)?),
         format: options.alert_format,
         limiter,
-        flows: options.flows.as_deref().map(create).transpose()?,
+        flows: options.flows.as_deref().map(target).transpose()?,
+        shared: is_shared(&options.alerts, flows),
         rules: Arc::clone(&loaded.rules),
     };
-    let (writer, mut queue) = Writer::start(sinks, WhenFull::Wait)?;
-    let read = read_all(&options.trace, &mut worker, &mut queue);
-    worker.finish(&mut |event| queue.send(event));
-    let dropped = queue.dropped();
-    drop(queue);
-    writer.finish()?;
-    let sources = read?;
+    let shape = shape(options, &loaded.rules);
+    let (sources, outcome) = match shape.is_inline() {
+        true => read_inline(&options.trace, &loaded.rules, &settings, sinks)?,
+        false => {
+            let mut pipeline = Pipeline::start(&loaded.rules, &settings, &shape, sinks)?;
+            let read = read_all(&options.trace, &mut |burst| pipeline.burst(&burst));
+            let outcome = pipeline.finish()?;
+            (read?, outcome)
+        }
+    };
     let snapshot = Snapshot {
-        workers: vec![worker.counters()],
+        workers: outcome.workers,
+        security: outcome.security,
         sources,
         rules: loaded.ids(),
         files_skipped: loaded.files_skipped,
-        events_dropped: dropped,
+        events_dropped: outcome.dropped,
         suppression: super::suppression(suppression.as_deref()),
         ..Snapshot::default()
     };
     conclude(&snapshot, options.stats)
 }
 
+/// The threads asked for, as far as the rules allow.
+fn shape(options: &Options, rules: &RuleSet) -> Shape {
+    let mut workers = usize::from(options.workers);
+    if workers > 1 && rules.extraction.totalled() != ProtocolSet::default() {
+        tracing::warn!(
+            "one worker instead of {workers}: rules use running totals of all packets, which one \
+             worker has to count"
+        );
+        workers = 1;
+    }
+    Shape {
+        workers,
+        security_workers: usize::from(options.security_workers),
+        mask: options.rules_mask.clone(),
+        delays: None,
+    }
+}
+
+/// One worker on this thread.
+fn read_inline(
+    traces: &[String],
+    rules: &Arc<RuleSet>,
+    settings: &Settings,
+    sinks: Sinks,
+) -> Result<(Vec<Received>, Outcome), Failure> {
+    let mut worker = Worker::new(Arc::clone(rules), settings, Scope::Rules);
+    let (writer, queues) = Writer::start(sinks, (1, 0), WhenFull::Wait)?;
+    let Some(mut queue) = queues.into_iter().next() else {
+        return Ok((Vec::new(), Outcome::default()));
+    };
+    let mut bursts = 0_u32;
+    let read = read_all(traces, &mut |burst| {
+        worker.burst(burst, &mut queue);
+        bursts = bursts.wrapping_add(1);
+        if bursts.is_multiple_of(BURSTS_PER_ROUND) {
+            let settled = worker.settled();
+            queue.advance(settled.alerts, settled.flows, true);
+        }
+        !queue.is_closed()
+    });
+    worker.finish(&mut queue);
+    let dropped = queue.finish();
+    writer.finish()?;
+    let outcome = Outcome {
+        workers: vec![worker.counters()],
+        dropped,
+        ..Outcome::default()
+    };
+    Ok((read?, outcome))
+}
+
+/// Read all frames of some files, one after the other, until `take` takes no more.
 fn read_all(
     traces: &[String],
-    worker: &mut Worker,
-    queue: &mut Queue,
-) -> Result<Vec<crate::capture::Counters>, Failure> {
+    take: &mut dyn FnMut(Burst<'_>) -> bool,
+) -> Result<Vec<Received>, Failure> {
     let mut counters = Vec::new();
     for trace in traces {
         let mut source = file::open(trace)?;
@@ -135,12 +201,11 @@ fn read_all(
         loop {
             let mut burst = Burst::new();
             let received = source.receive(&mut burst)?;
-            worker.burst(burst, &mut |event| queue.send(event));
-            if queue.dropped() > 0 {
-                // The writer failed, and says why: nobody sees what the rest would give.
+            if !take(burst) {
+                // A writer failed, and says why: nobody sees what the rest would give.
                 return Ok(counters);
             }
-            if received == Received::End {
+            if received == capture::Progress::End {
                 break;
             }
             progress.at(|| source.counters().position);

@@ -302,9 +302,11 @@ mod tests {
             format: Format::Json,
             limiter: None,
             flows: None,
+            shared: false,
             rules: Arc::clone(&rules),
         };
-        let (writer, mut queue) = Writer::start(sinks, WhenFull::Drop).unwrap();
+        let (writer, mut queues) = Writer::start(sinks, (1, 0), WhenFull::Drop).unwrap();
+        let mut queue = queues.remove(0);
         let stop = AtomicBool::new(false);
         let mut ids = load::ids(&rules);
         std::thread::scope(|scope| {
@@ -318,8 +320,8 @@ mod tests {
             test(reloader);
             stop.store(true, Ordering::Relaxed);
         });
-        drop(queue);
-        writer.finish().unwrap();
+        queue.finish();
+        assert!(!writer.finish().unwrap());
         ids
     }
 

@@ -165,6 +165,7 @@ mod tests {
             link: LinkType::ETHERNET,
             port: 0,
             queue: 0,
+            ..Frame::EMPTY
         };
         let mut cursor = Cursor::of(&frame);
         assert!(cursor.skip(1).is_ok());

@@ -13,6 +13,7 @@ pub(crate) fn frame(link: LinkType, data: &[u8]) -> Frame<'_> {
         link,
         port: 0,
         queue: 0,
+        ..Frame::EMPTY
     }
 }
 

@@ -37,6 +37,10 @@ pub(super) struct Wheel {
     /// Tick of the slot that comes up next; every flow is in a slot after it, or in it.
     cursor: u64,
     started: bool,
+    /// After a long pause: the tick up to which every flow has come up, and where the cursor must
+    /// be for that to be true of the cursor again.
+    floor: u64,
+    caught_up: u64,
 }
 
 impl Wheel {
@@ -51,6 +55,8 @@ impl Wheel {
             links: vec![unlinked; flows_max],
             cursor: 0,
             started: false,
+            floor: 0,
+            caught_up: 0,
         }
     }
 
@@ -125,7 +131,14 @@ impl Wheel {
             return None;
         }
         // After a long pause every slot is up, once; a day of silence costs no more than that.
-        self.cursor = self.cursor.max(now.saturating_sub(SLOTS));
+        let least = now.saturating_sub(SLOTS);
+        if self.cursor < least {
+            if self.cursor >= self.caught_up {
+                self.floor = self.cursor;
+            }
+            self.cursor = least;
+            self.caught_up = least.saturating_add(SLOTS);
+        }
         while self.cursor < now && *work > 0 {
             *work -= 1;
             let first = self.slots.get(Self::slot(self.cursor)).copied();
@@ -138,6 +151,15 @@ impl Wheel {
             }
         }
         None
+    }
+
+    /// No flow is in the wheel whose deadline, in nanoseconds, is before this.
+    pub(super) fn settled(&self) -> u64 {
+        let tick = match self.cursor >= self.caught_up {
+            true => self.cursor,
+            false => self.floor,
+        };
+        tick.saturating_sub(1) << TICK_SHIFT
     }
 
     fn slot(tick: u64) -> usize {

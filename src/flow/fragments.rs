@@ -197,7 +197,8 @@ impl Fragments {
             return;
         }
         self.counters.fragments += 1;
-        self.expire(frame.timestamp);
+        let now = frame.clock.max(frame.timestamp);
+        self.expire(now);
         let fragment = match header::read(frame.data, usize::from(facts.ip_offset)) {
             Ok(fragment) => fragment,
             Err(header::Unusable::Malformed) => {
@@ -209,7 +210,7 @@ impl Fragments {
                 return;
             }
         };
-        let Some(slot) = self.find_or_open(&fragment, frame.timestamp) else {
+        let Some(slot) = self.find_or_open(&fragment, now) else {
             self.counters.no_room += 1;
             return;
         };

@@ -16,6 +16,7 @@ mod observation;
 mod record;
 mod settings;
 mod state;
+pub mod steering;
 mod table;
 mod tcp;
 #[cfg(test)]
@@ -30,6 +31,7 @@ pub use tcp::{HISTORY_MAX, RoundTrips, TcpCounters};
 
 use crate::limits::BURST_MAX;
 use crate::packet::{Direction, Facts, FlowFacts, Frame, Timestamp};
+use crate::ring::Position;
 use expiry::Wheel;
 use key::{Secret, protocol};
 use observation::{Observation, Untracked};
@@ -176,10 +178,11 @@ impl Flows {
                 self.expire(self.latest, ended);
                 self.until_expiry = EXPIRY_PACKETS;
             }
-            if seen.tracked && !self.update(seen, &mut facts.flow, may_end, ended) {
+            let latest = self.latest.max(seen.clock);
+            if seen.tracked && !self.update((seen, latest), &mut facts.flow, may_end, ended) {
                 break;
             }
-            self.latest = self.latest.max(seen.timestamp);
+            self.latest = latest;
             self.until_expiry -= 1;
             next += 1;
         }
@@ -199,7 +202,8 @@ impl Flows {
                 continue;
             };
             if deadline < now {
-                self.end(index, reason, ended);
+                let over = Position::at(Timestamp::from_nanos(deadline));
+                self.end(index, reason, over, ended);
                 self.release(index);
             } else {
                 self.wheel.insert(index, deadline, now);
@@ -215,15 +219,30 @@ impl Flows {
             .map(|(index, hot)| (hot.id, index))
             .collect();
         left.sort_unstable();
-        for (_, index) in left {
+        for (id, index) in left {
+            let mut over = Position {
+                packet: id,
+                ..Position::at(Timestamp::MAX)
+            };
             let reason = match self.deadline(index) {
+                Some((reason, deadline)) if deadline < self.latest.nanos() => {
+                    over = Position::at(Timestamp::from_nanos(deadline));
+                    reason
+                }
                 Some((reason @ (EndReason::Closed | EndReason::Reset), _)) => reason,
-                Some((reason, deadline)) if deadline < self.latest.nanos() => reason,
                 _ => EndReason::EndOfInput,
             };
             self.wheel.remove(index);
-            self.end(index, reason, ended);
+            self.end(index, reason, over, ended);
             self.release(index);
+        }
+    }
+
+    /// Flows that end from now on do so at this time or later.
+    pub fn settled(&self) -> Timestamp {
+        match self.counters.active {
+            0 => self.latest,
+            _ => self.latest.min(Timestamp::from_nanos(self.wheel.settled())),
         }
     }
 
@@ -300,7 +319,7 @@ impl Flows {
     #[inline]
     fn update(
         &mut self,
-        seen: &Observation,
+        (seen, now): (&Observation, Timestamp),
         facts: &mut FlowFacts,
         may_end: bool,
         ended: Ended<'_>,
@@ -310,16 +329,16 @@ impl Flows {
             && let Ok(place) = usize::try_from(index)
             && let (Some(hot), Some(flow)) = (self.hot.get_mut(place), self.cold.get_mut(place))
             && hot.key == seen.key
-            && !Self::may_be_over(&self.timeouts, hot, seen)
+            && !Self::may_be_over(&self.timeouts, hot, (seen, now))
         {
             facts.flags = 0;
             self.counters.packets += 1;
-            if Self::count(&self.timeouts, hot, flow, index, seen, facts) {
-                self.rearm(index, seen);
+            if Self::count(&self.timeouts, hot, flow, index, (seen, now), facts) {
+                self.rearm(index, now);
             }
             true
         } else {
-            self.search(seen, facts, may_end, ended)
+            self.search((seen, now), facts, may_end, ended)
         }
     }
 
@@ -327,25 +346,25 @@ impl Flows {
     #[inline(never)]
     fn search(
         &mut self,
-        seen: &Observation,
+        (seen, now): (&Observation, Timestamp),
         facts: &mut FlowFacts,
         may_end: bool,
         ended: Ended<'_>,
     ) -> bool {
         let found = self.find(seen);
         let (index, is_new) = match found {
-            Some(index) => match self.is_over(index, seen) {
+            Some(index) => match self.is_over(index, seen, now) {
                 None => (index, false),
                 Some(_) if !may_end => return false,
-                Some(reason) => {
-                    self.end(index, reason, ended);
+                Some((reason, over)) => {
+                    self.end(index, reason, over, ended);
                     self.begin(index, seen);
-                    self.rearm(index, seen);
+                    self.rearm(index, now);
                     (index, true)
                 }
             },
             None => {
-                let Some(index) = self.create(seen) else {
+                let Some(index) = self.create(seen, now) else {
                     self.counters.table_full += 1;
                     return true;
                 };
@@ -356,33 +375,37 @@ impl Flows {
         facts.flags = if is_new { FlowFacts::NEW } else { 0 };
         if let Ok(place) = usize::try_from(index)
             && let (Some(hot), Some(flow)) = (self.hot.get_mut(place), self.cold.get_mut(place))
-            && Self::count(&self.timeouts, hot, flow, index, seen, facts)
+            && Self::count(&self.timeouts, hot, flow, index, (seen, now), facts)
         {
-            self.rearm(index, seen);
+            self.rearm(index, now);
         }
         true
     }
 
     /// Is there anything to ask [`Flows::is_over`] about?
     #[inline]
-    fn may_be_over(timeouts: &Timeouts, hot: &Hot, seen: &Observation) -> bool {
-        let silence = seen.timestamp.nanos_since(hot.last_seen());
+    fn may_be_over(timeouts: &Timeouts, hot: &Hot, (seen, now): (&Observation, Timestamp)) -> bool {
+        let silence = now.nanos_since(hot.last_seen());
         silence > timeouts.idle(hot.class)
             || timeouts.active != u64::MAX
             || seen.tcp_flags & flag::SYN != 0
     }
 
     /// Must the flow end before this packet, which is that of another one with the same five-tuple?
-    fn is_over(&self, index: u32, seen: &Observation) -> Option<EndReason> {
+    ///
+    /// Time is that of all packets, also of those that other workers have: the wheel may have ended
+    /// the flow before, or not yet, and both must come to the same.
+    fn is_over(
+        &self,
+        index: u32,
+        seen: &Observation,
+        now: Timestamp,
+    ) -> Option<(EndReason, Position)> {
         let hot = self.hot.get(usize::try_from(index).ok()?)?;
-        let now = seen.timestamp;
-        if now.nanos_since(hot.last_seen()) > self.timeouts.idle(hot.class) {
-            return Some(Self::reason(hot));
-        }
-        if self.timeouts.active != u64::MAX {
-            let first = self.flow(index)?.first;
-            if now.nanos_since(first) >= self.timeouts.active {
-                return Some(EndReason::Active);
+        if let Some((reason, deadline)) = self.deadline(index) {
+            let reached = reason == EndReason::Active && deadline == now.nanos();
+            if deadline < now.nanos() || reached {
+                return Some((reason, Position::at(Timestamp::from_nanos(deadline))));
             }
         }
         let syn = seen.tcp_flags & (flag::CONTROL | flag::ACK) == flag::SYN;
@@ -399,10 +422,15 @@ impl Flows {
         } else {
             false
         };
-        over.then(|| match Self::reason(hot) {
+        let reason = match Self::reason(hot) {
             EndReason::Idle => EndReason::Closed,
             reason => reason,
-        })
+        };
+        let before = Position {
+            packet: seen.number,
+            ..Position::at(now)
+        };
+        over.then_some((reason, before))
     }
 
     /// Why the flow would end if nothing more came.
@@ -418,9 +446,14 @@ impl Flows {
     fn deadline(&self, index: u32) -> Option<(EndReason, u64)> {
         let place = usize::try_from(index).ok()?;
         let hot = self.hot.get(place)?;
+        let lag_ns = match hot.has(0, mark::LAGS) {
+            true => self.cold.get(place)?.lag_ns,
+            false => 0,
+        };
         let idle = hot
             .last_seen()
             .nanos()
+            .saturating_add(lag_ns)
             .saturating_add(self.timeouts.idle(hot.class));
         if self.timeouts.active != u64::MAX {
             let first = self.cold.get(place)?.first.nanos();
@@ -434,7 +467,7 @@ impl Flows {
 
     /// A new flow for the packet; `None` when there is no room.
     #[inline(never)]
-    fn create(&mut self, seen: &Observation) -> Option<u32> {
+    fn create(&mut self, seen: &Observation, now: Timestamp) -> Option<u32> {
         let index = self.free.pop()?;
         if !self.table.insert(seen.hash, index) {
             self.free.push(index);
@@ -442,7 +475,7 @@ impl Flows {
         }
         self.counters.active += 1;
         self.begin(index, seen);
-        self.rearm(index, seen);
+        self.rearm(index, now);
         Some(index)
     }
 
@@ -454,9 +487,14 @@ impl Flows {
         let (Some(hot), Some(flow)) = (self.hot.get_mut(place), self.cold.get_mut(place)) else {
             return;
         };
+        // Packets that nobody has numbered count from 1.
+        let id = match seen.number {
+            0 => self.next_id,
+            number => number,
+        };
         *hot = Hot::EMPTY;
         hot.key = seen.key;
-        hot.id = self.next_id;
+        hot.id = id;
         hot.class = match seen.protocol {
             protocol::TCP => Class::TcpHalfOpen,
             protocol::UDP => Class::UdpSingle,
@@ -464,7 +502,7 @@ impl Flows {
             _ => Class::Other,
         };
         *flow = Flow::default();
-        flow.id = self.next_id;
+        flow.id = id;
         flow.vlan = seen.vlan;
         flow.first = seen.timestamp;
         let handshake = seen.tcp_flags & (flag::CONTROL | flag::ACK);
@@ -487,7 +525,7 @@ impl Flows {
         hot: &mut Hot,
         flow: &mut Flow,
         index: u32,
-        seen: &Observation,
+        (seen, now): (&Observation, Timestamp),
         facts: &mut FlowFacts,
     ) -> bool {
         let direction = hot.direction(seen);
@@ -495,6 +533,11 @@ impl Flows {
         facts.index = index;
         facts.direction = direction;
         facts.jitter_us = hot.count(flow, seen, direction);
+        let lag_ns = now.nanos_since(hot.last_seen());
+        if lag_ns != 0 || hot.has(0, mark::LAGS) {
+            flow.lag_ns = lag_ns;
+            hot.set(0, mark::LAGS);
+        }
         let before = hot.class;
         match seen.protocol {
             protocol::TCP => {
@@ -521,7 +564,7 @@ impl Flows {
 
     /// Put a flow into the wheel again: it is new, or its deadline came nearer.
     #[cold]
-    fn rearm(&mut self, index: u32, seen: &Observation) {
+    fn rearm(&mut self, index: u32, now: Timestamp) {
         let Some(hot) = usize::try_from(index)
             .ok()
             .and_then(|place| self.hot.get(place))
@@ -529,17 +572,17 @@ impl Flows {
             return;
         };
         let nearest = self.timeouts.idle(hot.class).min(self.timeouts.active);
-        let now = seen.timestamp.nanos();
+        let now = now.nanos();
         self.wheel.move_to(index, now.saturating_add(nearest), now);
     }
 
     /// Report the flow at `index` as ended.
-    fn end(&mut self, index: u32, reason: EndReason, ended: Ended<'_>) {
+    fn end(&mut self, index: u32, reason: EndReason, over: Position, ended: Ended<'_>) {
         let Some(place) = usize::try_from(index).ok() else {
             return;
         };
         if let (Some(hot), Some(flow)) = (self.hot.get(place), self.cold.get(place)) {
-            ended(&FlowRecord::new(hot, flow, reason));
+            ended(&FlowRecord::new(hot, flow, reason, over));
         }
         if let Some(counter) = self.counters.ended.get_mut(usize::from(reason as u8)) {
             *counter += 1;

@@ -9,6 +9,10 @@ pub(super) struct Observation {
     pub(super) key: Key,
     pub(super) hash: u64,
     pub(super) timestamp: Timestamp,
+    /// Latest time of any packet up to this one.
+    pub(super) clock: Timestamp,
+    /// Number of the packet; 0 when it has none.
+    pub(super) number: u64,
     /// The sender is the second end of the key.
     pub(super) from_second: bool,
     /// There is a key; without one the packet belongs to no flow and the rest means nothing.
@@ -59,6 +63,8 @@ impl Observation {
     ) -> Result<(), Untracked> {
         self.tracked = false;
         self.timestamp = frame.timestamp;
+        self.clock = frame.clock.max(frame.timestamp);
+        self.number = facts.number;
         if facts.ip_version == 0 {
             return Err(Untracked::NotIp);
         }

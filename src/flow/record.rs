@@ -6,6 +6,7 @@ use super::tcp::ends::{Ends, state_name};
 use super::tcp::{HISTORY_MAX, TcpCounters};
 use crate::dissect::application::detect::Application;
 use crate::packet::{Direction, Timestamp};
+use crate::ring::Position;
 use arrayvec::ArrayString;
 use std::net::IpAddr;
 
@@ -50,8 +51,11 @@ impl EndReason {
 /// A flow that has ended. Arrays of two have the originator first.
 #[derive(Debug, Clone)]
 pub struct FlowRecord {
-    /// Number of the flow on its worker, from 1 in order of creation.
+    /// Number of the flow's first packet.
     pub id: u64,
+    /// When it ended: its deadline, or the packet before which it did. It decides the order of
+    /// records, as it does not depend on when a worker notices.
+    pub ended: Position,
     /// Originator's address and port; for ICMP, what Community ID puts in the place of ports.
     pub source: (IpAddr, u16),
     /// Responder's.
@@ -94,7 +98,7 @@ pub struct TcpRecord {
 
 impl FlowRecord {
     /// Record of a flow from both of its parts.
-    pub(super) fn new(hot: &Hot, flow: &Flow, reason: EndReason) -> Self {
+    pub(super) fn new(hot: &Hot, flow: &Flow, reason: EndReason, ended: Position) -> Self {
         let counters =
             [Direction::Originator, Direction::Responder].map(|side| hot.counters(flow, side));
         let (source, destination) = hot.key.ends(hot.state & bit::SECOND_ORIGINATES != 0);
@@ -102,6 +106,7 @@ impl FlowRecord {
         let history = flow.tcp.history();
         Self {
             id: hot.id,
+            ended,
             source,
             destination,
             protocol,

@@ -68,6 +68,8 @@ pub(super) mod mark {
     pub(in crate::flow) const ACK_NOTED: u8 = 1 << 5;
     /// The history has the letter for payload.
     pub(in crate::flow) const DATA_NOTED: u8 = 1 << 6;
+    /// The last packet lags behind the clock: [`super::Flow::lag_ns`] says how far.
+    pub(in crate::flow) const LAGS: u8 = 1 << 7;
 }
 
 impl Hot {
@@ -309,6 +311,8 @@ pub struct Flow {
     pub vlan: u16,
     /// Time of the first packet.
     pub first: Timestamp,
+    /// With [`mark::LAGS`]: nanoseconds by which the latest packet was behind the clock.
+    pub(super) lag_ns: u64,
     totals: [Totals; 2],
     pub(super) tcp: Tcp,
 }

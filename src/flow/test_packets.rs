@@ -116,5 +116,6 @@ pub(super) fn frame_of(data: &[u8], timestamp: Timestamp) -> Frame<'_> {
         link: LinkType::IPV4,
         port: 0,
         queue: 0,
+        ..Frame::EMPTY
     }
 }

@@ -6,8 +6,10 @@ pub mod prometheus;
 use crate::dissect::application::stream;
 use crate::flow::{self, fragments, reassembly};
 use crate::output::limit;
+use crate::output::queue::Dropped;
 use crate::packet::{DropReason, Frame, Stop, Timestamp};
-use crate::rules::joins;
+use crate::rules::{joins, outbox};
+use crate::worker::security;
 
 /// Everything one worker counts. Written by its worker alone; others read copies.
 #[derive(Debug, Default, Clone)]
@@ -24,6 +26,8 @@ pub struct Counters {
     pub stops: [u64; Stop::ALL.len()],
     /// Latest packet time.
     pub latest: Timestamp,
+    /// Number of the latest packet.
+    pub number: u64,
     /// Defragmentation.
     pub fragments: fragments::Counters,
     /// Flow table.
@@ -34,6 +38,8 @@ pub struct Counters {
     pub reassembly: reassembly::Counters,
     /// Rules, in load order.
     pub rules: joins::Counters,
+    /// Matches handed over to security workers.
+    pub handed: outbox::Counters,
 }
 
 impl Counters {
@@ -41,8 +47,12 @@ impl Counters {
     pub fn received(&mut self, frame: &Frame<'_>) -> u64 {
         self.received += 1;
         self.bytes += u64::try_from(frame.data.len()).unwrap_or(0);
-        self.latest = self.latest.max(frame.timestamp);
-        self.received
+        self.latest = self.latest.max(frame.timestamp).max(frame.clock);
+        self.number = match frame.number {
+            0 => self.received,
+            number => number,
+        };
+        self.number
     }
 
     /// Count a frame out that is dropped.
@@ -165,13 +175,21 @@ pub struct Snapshot {
     pub reloads: Reloads,
     /// Rule files skipped because of an error.
     pub files_skipped: u64,
-    /// Events lost before the writer.
-    pub events_dropped: u64,
+    /// Of each security worker.
+    pub security: Vec<security::Counters>,
+    /// Events lost before their writer, or at it.
+    pub events_dropped: Dropped,
     /// Alerts that were limited.
     pub suppression: limit::Counters,
 }
 
 impl Snapshot {
+    /// What rules did, at each place where they run.
+    pub fn places(&self) -> impl Iterator<Item = &joins::Counters> {
+        let workers = self.workers.iter().map(|worker| &worker.rules);
+        workers.chain(self.security.iter().map(|worker| &worker.rules))
+    }
+
     /// The balance at this moment.
     pub fn account(&self) -> Account {
         Account::new(&self.sources, &self.workers)
@@ -213,23 +231,43 @@ pub fn statistics(snapshot: &Snapshot) -> String {
         group("flows ended", &owned(&worker.flows.ended_named()));
         group("applications", &owned(&worker.applications.named()));
         group("streams", &owned(&worker.reassembly.named()));
-        let by_rule = |counts: &[u64]| -> Vec<(String, u64)> {
-            snapshot
-                .rules
-                .iter()
-                .cloned()
-                .zip(counts.iter().copied())
-                .collect()
-        };
-        group("matches by rule", &by_rule(&worker.rules.matches));
-        group("alerts by rule", &by_rule(&worker.rules.alerts));
-        group("instances evicted by rule", &by_rule(&worker.rules.evicted));
     }
+    let by_rule = |counts: &dyn Fn(usize) -> u64| -> Vec<(String, u64)> {
+        let ids = snapshot.rules.iter().cloned();
+        ids.zip(0..)
+            .map(|(id, place)| (id, counts(place)))
+            .collect()
+    };
+    let of_places = |of: fn(&joins::Counters) -> &Vec<u64>| {
+        by_rule(&|place| snapshot.places().filter_map(|c| of(c).get(place)).sum())
+    };
+    group("matches by rule", &of_places(|rules| &rules.matches));
+    group("alerts by rule", &of_places(|rules| &rules.alerts));
+    group(
+        "instances evicted by rule",
+        &of_places(|rules| &rules.evicted),
+    );
+    let of_workers = |of: fn(&outbox::Counters) -> &Vec<u64>| {
+        let workers = || snapshot.workers.iter().map(|worker| &worker.handed);
+        by_rule(&|place| workers().filter_map(|c| of(c).get(place)).sum())
+    };
+    group(
+        "matches handed over by rule",
+        &of_workers(|handed| &handed.sent),
+    );
+    group(
+        "matches dropped by rule",
+        &of_workers(|handed| &handed.dropped),
+    );
     group(
         "rule files",
         &[("skipped".to_owned(), snapshot.files_skipped)],
     );
-    group("events", &[("dropped".to_owned(), snapshot.events_dropped)]);
+    let dropped = [
+        ("alerts", snapshot.events_dropped.alerts),
+        ("flows", snapshot.events_dropped.flows),
+    ];
+    group("events dropped", &owned(&dropped));
     let suppression = &snapshot.suppression;
     let by_rule = suppression.suppressed.iter();
     let by_rule: Vec<(String, u64)> = by_rule.map(|(id, n)| (id.to_string(), *n)).collect();

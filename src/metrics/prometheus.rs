@@ -2,6 +2,7 @@
 
 use super::{Counters, Reloads, Snapshot};
 use crate::packet::{DropReason, Stop};
+use crate::rules::joins;
 use prometheus::{Encoder, IntCounterVec, IntGaugeVec, Opts, Registry, TextEncoder};
 
 /// The text of one scrape.
@@ -133,10 +134,12 @@ fn packets(families: &Families, snapshot: &Snapshot) -> Result<(), prometheus::E
         "event",
         fragments,
     )?;
-    families.count(
+    let dropped = snapshot.events_dropped;
+    families.counts(
         "wirelynx_events_dropped_total",
-        "Alerts and flow records lost because the writer was too slow",
-        snapshot.events_dropped,
+        "Alerts and flow records lost because their output was too slow or failed, by output",
+        "output",
+        [("alerts", dropped.alerts), ("flows", dropped.flows)],
     )
 }
 
@@ -224,13 +227,11 @@ fn flows(families: &Families, workers: &[Counters]) -> Result<(), prometheus::Er
 }
 
 fn rules(families: &Families, snapshot: &Snapshot) -> Result<(), prometheus::Error> {
-    let by_rule = |of: fn(&Counters) -> &Vec<u64>| {
+    let by_rule = |of: fn(&joins::Counters) -> &Vec<u64>| {
         let ids = snapshot.rules.iter().map(String::as_str).enumerate();
         let count = move |(index, id)| {
-            let counts = snapshot
-                .workers
-                .iter()
-                .filter_map(|worker| of(worker).get(index));
+            let places = snapshot.places();
+            let counts = places.filter_map(|rules| of(rules).get(index));
             (id, counts.sum())
         };
         ids.map(count).collect::<Vec<(&str, u64)>>()
@@ -239,25 +240,21 @@ fn rules(families: &Families, snapshot: &Snapshot) -> Result<(), prometheus::Err
         "wirelynx_rule_matches_total",
         "Packets that could be an event of the rule",
         "rule",
-        by_rule(|worker| &worker.rules.matches),
+        by_rule(|rules| &rules.matches),
     )?;
     families.counts(
         "wirelynx_alerts_total",
         "Alerts of the rule",
         "rule",
-        by_rule(|worker| &worker.rules.alerts),
+        by_rule(|rules| &rules.alerts),
     )?;
     families.counts(
         "wirelynx_rule_instances_evicted_total",
         "Attempts to match the rule given up because a bound was reached",
         "rule",
-        by_rule(|worker| &worker.rules.evicted),
+        by_rule(|rules| &rules.evicted),
     )?;
-    let live = snapshot
-        .workers
-        .iter()
-        .map(|worker| worker.rules.live)
-        .sum();
+    let live = snapshot.places().map(|rules| rules.live).sum();
     families.gauge(
         "wirelynx_rule_instances",
         "Open attempts of all rules",

@@ -179,6 +179,7 @@ mod tests {
             tcp_flags: 0x1b,
         };
         FlowRecord {
+            ended: crate::ring::Position::default(),
             id: 7,
             source: ("10.0.0.1".parse().unwrap(), 1_000),
             destination: ("10.0.0.2".parse().unwrap(), 80),

@@ -166,7 +166,8 @@ impl Limiter {
         let Some(program) = rules.programs.get(place) else {
             return Some(alert);
         };
-        self.advance(alert.timestamp);
+        // The time of all packets, to which it has come by now whether it was told so or not.
+        self.advance(alert.position.time);
         let key = Key::of(program, &alert, self.seed);
         let now_ns = alert.timestamp.nanos();
         let Some(period) = self.periods.get_mut(&key) else {

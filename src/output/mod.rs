@@ -2,7 +2,11 @@
 
 pub mod alert;
 pub mod flow;
+mod held;
 pub mod limit;
+mod lines;
+pub mod queue;
+mod target;
 #[cfg(test)]
 mod testing;
 pub mod time;

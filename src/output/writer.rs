@@ -1,349 +1,368 @@
-//! The writer: events become lines of text on a thread of their own.
+//! The writers: events become lines of text, each kind on a thread of its own.
 //!
-//! Workers put events on a bounded queue. Live, a full queue drops the newest event and counts it:
-//! the receive loop never waits. Offline, the worker waits and nothing is lost.
+//! Workers and security workers put events into rings ([`Queue`]), and a writer merges these in
+//! the order of event time. Live, a full ring drops the newest event and counts it: nothing waits
+//! for a sink. An output that fails is opened again; what it could not take meanwhile is counted.
+//! Offline, workers wait and nothing is lost.
 
+use super::alert;
 use super::limit::Limiter;
-use super::{Event, alert, flow::write_json};
+use super::lines::{AlertLines, FlowLines, Lines as _};
+use super::queue::{AlertMessage, Lane, Parcel};
 use crate::flow::FlowRecord;
 use crate::packet::Timestamp;
+use crate::ring::{self, Merge, Next, Position};
 use crate::rules::RuleSet;
-use crate::rules::joins::Alert;
-use crossbeam::channel::{Receiver, Sender, TrySendError, bounded};
-use std::io::{self, BufWriter, Write};
+use std::io;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
 
-/// Events that may wait for the writer.
-const QUEUE_MAX: usize = 8_192;
+pub use super::queue::{Dropped, Queue};
+pub use super::target::Target;
+pub use crate::ring::WhenFull;
 
-/// Packet time after which the writer is told of it again: how late a summary may be.
-const TIME_STEP_NS: u64 = 100_000_000;
+/// Batches of events that may wait for a writer in the ring of one sender.
+const BATCHES_MAX: usize = 256;
 
-/// Seed of Community IDs: 0, with which others' can be compared.
-const COMMUNITY_ID_SEED: u16 = 0;
+/// Batches of one sender that may wait for the events of others, live.
+const BEHIND_MAX: usize = 1_024;
 
-/// What to do when the queue is full.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum WhenFull {
-    /// Wait for the writer: capture files.
-    Wait,
-    /// Drop the event and count it: live traffic.
-    Drop,
-}
+/// How long a writer without events sleeps.
+const REST: Duration = Duration::from_micros(500);
+
+/// How long the end of a run waits for an output that takes nothing.
+const LAST_WAIT: Duration = Duration::from_millis(700);
 
 /// Where events go.
+#[derive(Debug)]
 pub struct Sinks {
     /// Alerts, if wanted.
-    pub alerts: Option<Box<dyn Write + Send>>,
+    pub alerts: Option<Target>,
     /// Their format.
     pub format: alert::Format,
     /// Limits alerts, if wanted.
     pub limiter: Option<Limiter>,
     /// Flow records, if wanted.
-    pub flows: Option<Box<dyn Write + Send>>,
+    pub flows: Option<Target>,
+    /// Both go to the same place: one thread writes both, in one order.
+    pub shared: bool,
     /// For the texts of rules.
     pub rules: Arc<RuleSet>,
 }
 
-impl std::fmt::Debug for Sinks {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Sinks")
-            .field("format", &self.format)
-            .finish_non_exhaustive()
-    }
+/// What became of events at their outputs; all only grow.
+#[derive(Debug, Default)]
+pub struct Written {
+    /// Alerts that were written or suppressed, and flow records that were written.
+    pub events: [AtomicU64; 2],
+    /// The same, lost since the output failed.
+    pub lost: [AtomicU64; 2],
 }
 
-/// What waits in the queue.
-enum Message {
-    Event(Event),
-    /// Alerts from here on are of these rules.
-    Rules(Arc<RuleSet>),
-    /// Packet time has come this far.
-    Time(Timestamp),
-}
-
-/// The worker's end of the queue.
-#[derive(Debug)]
-pub struct Queue {
-    sender: Sender<Message>,
-    when_full: WhenFull,
-    dropped: u64,
-    /// Rules that found the queue full. Without them the writer would take the next alert for one
-    /// of other rules, so they go first.
-    owed: Option<Arc<RuleSet>>,
-    /// When to tell the time again; never without a limit of alerts.
-    next_time: Timestamp,
-}
-
-impl Queue {
-    /// Hand an event to the writer.
-    pub fn send(&mut self, event: Event) {
-        let is_paid = self.pay();
-        if !is_paid || self.put(Message::Event(event)).is_some() {
-            self.dropped += 1;
+impl Written {
+    /// Alerts and flow records lost at failed outputs.
+    pub fn lost(&self) -> Dropped {
+        let [alerts, flows] = &self.lost;
+        Dropped {
+            alerts: alerts.load(Ordering::Relaxed),
+            flows: flows.load(Ordering::Relaxed),
         }
     }
 
-    /// Alerts from here on are of these rules.
-    pub fn change_rules(&mut self, rules: Arc<RuleSet>) {
-        self.owed = Some(rules);
-        self.pay();
-    }
-
-    /// Packet time has come to `now`: summaries of suppressed alerts may be due though nothing else
-    /// happens. To be called now and then; does little most of the time.
-    pub fn tell_time(&mut self, now: Timestamp) {
-        if now >= self.next_time && self.put(Message::Time(now)).is_none() {
-            self.next_time = Timestamp::from_nanos(now.nanos().saturating_add(TIME_STEP_NS));
-        }
-    }
-
-    /// Events lost: the queue was full, or the writer had failed.
-    pub fn dropped(&self) -> u64 {
-        self.dropped
-    }
-
-    /// Tell of new rules, if any; false when there is no room.
-    fn pay(&mut self) -> bool {
-        if let Some(rules) = self.owed.take() {
-            self.owed = match self.put(Message::Rules(rules)) {
-                Some(Message::Rules(rules)) => Some(rules),
-                _ => None,
-            };
-        }
-        self.owed.is_none()
-    }
-
-    /// Gives back what the queue does not take.
-    fn put(&self, message: Message) -> Option<Message> {
-        match self.when_full {
-            WhenFull::Wait => self.sender.send(message).err().map(|error| error.0),
-            WhenFull::Drop => self
-                .sender
-                .try_send(message)
-                .err()
-                .map(TrySendError::into_inner),
-        }
+    /// Alerts and flow records that were written.
+    pub fn events(&self) -> [u64; 2] {
+        let [alerts, flows] = &self.events;
+        [alerts, flows].map(|count| count.load(Ordering::Relaxed))
     }
 }
 
-/// The running writer.
+/// The running writers.
 #[derive(Debug)]
 pub struct Writer {
-    thread: JoinHandle<io::Result<()>>,
+    threads: Vec<JoinHandle<io::Result<()>>>,
+    written: Arc<Written>,
+    when_full: WhenFull,
 }
 
 impl Writer {
-    /// Start it.
+    /// Start them for so many workers and security workers, whose queues come in this order.
     ///
     /// # Errors
     /// The system gives no thread.
-    pub fn start(sinks: Sinks, when_full: WhenFull) -> io::Result<(Self, Queue)> {
-        let (sender, receiver) = bounded(QUEUE_MAX);
-        let next_time = match &sinks.limiter {
-            Some(_) => 0,
-            None => u64::MAX,
-        };
-        let thread = std::thread::Builder::new()
-            .name("writer".to_owned())
-            .spawn(move || {
-                let written = write_all(sinks, &receiver);
-                if let (WhenFull::Drop, Err(error)) = (when_full, &written) {
-                    // The run goes on, which may be for months: say it now.
-                    tracing::error!("output: {error}; no further event is written");
-                }
-                written
-            })?;
-        let queue = Queue {
-            sender,
+    pub fn start(
+        sinks: Sinks,
+        (workers, security): (usize, usize),
+        when_full: WhenFull,
+    ) -> io::Result<(Self, Vec<Queue>)> {
+        let senders = workers + security;
+        let written = Arc::new(Written::default());
+        let mut queues: Vec<Queue> = (0..senders)
+            .map(|_| Queue {
+                alerts: None,
+                flows: None,
+                owed: None,
+            })
+            .collect();
+        let mut alerts = None;
+        if let Some(target) = sinks.alerts {
+            let (ends, merge) = ring::rings(senders, BATCHES_MAX);
+            for (queue, end) in queues.iter_mut().zip(ends) {
+                queue.alerts = Some(Lane::new(end, when_full));
+            }
+            let rules = vec![sinks.rules; senders];
+            let lines = AlertLines::new(target, sinks.format, sinks.limiter, rules);
+            alerts = Some(Input::new(merge, lines, when_full));
+        }
+        let mut flows = None;
+        if let Some(target) = sinks.flows {
+            // Security workers have no flows.
+            let (ends, merge) = ring::rings(workers, BATCHES_MAX);
+            for (queue, end) in queues.iter_mut().zip(ends) {
+                queue.flows = Some(Lane::new(end, when_full));
+            }
+            flows = Some(Input::new(merge, FlowLines::new(target), when_full));
+        }
+        let mut writer = Self {
+            threads: Vec::new(),
+            written,
             when_full,
-            dropped: 0,
-            owed: None,
-            next_time: Timestamp::from_nanos(next_time),
         };
-        Ok((Self { thread }, queue))
+        if sinks.shared {
+            writer.spawn("writer", alerts, flows)?;
+        } else {
+            writer.spawn("alerts", alerts, None)?;
+            writer.spawn("flows", None, flows)?;
+        }
+        Ok((writer, queues))
     }
 
-    /// Wait until everything is written. All ends of the queue must have been dropped.
+    fn spawn(
+        &mut self,
+        name: &str,
+        alerts: Option<Input<AlertMessage, AlertLines>>,
+        flows: Option<Input<Box<FlowRecord>, FlowLines>>,
+    ) -> io::Result<()> {
+        if alerts.is_none() && flows.is_none() {
+            return Ok(());
+        }
+        let written = Arc::clone(&self.written);
+        let thread = std::thread::Builder::new()
+            .name(name.to_owned())
+            .spawn(move || write_all(alerts, flows, &written))?;
+        self.threads.push(thread);
+        Ok(())
+    }
+
+    /// What the writers have done, to be read by others.
+    pub fn written(&self) -> Arc<Written> {
+        Arc::clone(&self.written)
+    }
+
+    /// Wait until everything is written. All queues must have been finished. Live, an output that
+    /// takes nothing is given up after a while; gives whether that happened.
     ///
     /// # Errors
     /// The first write that failed.
-    pub fn finish(self) -> io::Result<()> {
-        self.thread
-            .join()
-            .unwrap_or_else(|_| Err(io::Error::other("the writer has panicked")))
+    pub fn finish(self) -> io::Result<bool> {
+        let start = Instant::now();
+        let mut result = Ok(false);
+        for thread in self.threads {
+            while self.when_full == WhenFull::Drop && !thread.is_finished() {
+                if start.elapsed() > LAST_WAIT {
+                    return Ok(true);
+                }
+                std::thread::sleep(Duration::from_millis(1));
+            }
+            let written = thread
+                .join()
+                .unwrap_or_else(|_| Err(io::Error::other("a writer has panicked")));
+            if let (Ok(_), Err(error)) = (&result, written) {
+                result = Err(error);
+            }
+        }
+        result
+    }
+}
+
+/// One kind of events, merged, and where they go.
+struct Input<T, L> {
+    merge: Merge<Parcel<T>>,
+    lines: L,
+    /// The next event, known but not written yet.
+    next: Option<(Position, usize, T)>,
+    when_full: WhenFull,
+}
+
+/// What is known of the next event.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Ahead {
+    /// It is here.
+    Known(Position),
+    /// It is not, and will not be before this.
+    Until(Timestamp),
+    /// There is none.
+    End,
+}
+
+impl Ahead {
+    /// Nothing comes before this.
+    fn earliest(self) -> Position {
+        match self {
+            Self::Known(position) => position,
+            Self::Until(time) => Position::at(time),
+            Self::End => Position {
+                packet: u64::MAX,
+                detail: u64::MAX,
+                ..Position::at(Timestamp::MAX)
+            },
+        }
+    }
+}
+
+impl<T, L> Input<T, L> {
+    fn new(merge: Merge<Parcel<T>>, lines: L, when_full: WhenFull) -> Self {
+        let merge = match when_full {
+            WhenFull::Wait => merge,
+            WhenFull::Drop => merge.bounded(BEHIND_MAX),
+        };
+        Self {
+            merge,
+            lines,
+            next: None,
+            when_full,
+        }
+    }
+
+    fn look(&mut self) -> Ahead {
+        if let Some((position, ..)) = &self.next {
+            return Ahead::Known(*position);
+        }
+        loop {
+            match self.merge.next() {
+                Next::Item(item) => {
+                    if let Some(event) = item.value.take() {
+                        self.next = Some((item.position, item.sender, event));
+                        return Ahead::Known(item.position);
+                    }
+                }
+                Next::Until(time) => return Ahead::Until(time),
+                Next::End => return Ahead::End,
+            }
+        }
     }
 }
 
 /// Write what comes until nothing can come any more.
-fn write_all(sinks: Sinks, receiver: &Receiver<Message>) -> io::Result<()> {
-    let mut lines = Lines::new(sinks);
+fn write_all(
+    mut alerts: Option<Input<AlertMessage, AlertLines>>,
+    mut flows: Option<Input<Box<FlowRecord>, FlowLines>>,
+    written: &Written,
+) -> io::Result<()> {
+    let [alerts_written, flows_written] = &written.events;
+    let [alerts_lost, flows_lost] = &written.lost;
     loop {
-        let message = match receiver.try_recv() {
-            Ok(message) => message,
-            Err(_) => {
-                // Nothing waits: let readers see what is there, then sleep.
-                lines.flush()?;
-                match receiver.recv() {
-                    Ok(message) => message,
-                    Err(_) => return lines.finish(),
-                }
+        let alert = alerts.as_mut().map_or(Ahead::End, Input::look);
+        let flow = flows.as_mut().map_or(Ahead::End, Input::look);
+        // Of one position, the flow ended before the packet was looked at.
+        if let (Ahead::Known(position), Some(input)) = (flow, &mut flows)
+            && position <= alert.earliest()
+        {
+            if let Some((_, _, record)) = input.next.take() {
+                let result = input.lines.write(record);
+                settle(
+                    result,
+                    input.when_full,
+                    flows_written,
+                    flows_lost,
+                    &mut input.lines,
+                )?;
             }
-        };
-        match message {
-            Message::Event(Event::Alert(alert)) => lines.alert(alert)?,
-            Message::Event(Event::Flow(flow)) => lines.flow(&flow)?,
-            Message::Rules(rules) => lines.rules = rules,
-            Message::Time(now) => lines.time(now)?,
+        } else if let (Ahead::Known(position), Some(input)) = (alert, &mut alerts)
+            && position <= flow.earliest()
+        {
+            if let Some((position, sender, message)) = input.next.take() {
+                let result = input.lines.take(position, sender, message);
+                settle(
+                    result,
+                    input.when_full,
+                    alerts_written,
+                    alerts_lost,
+                    &mut input.lines,
+                )?;
+            }
+        } else {
+            let is_over = alert == Ahead::End && flow == Ahead::End;
+            if let Some(input) = &mut alerts {
+                let result = match alert {
+                    Ahead::End => input.lines.end(),
+                    Ahead::Until(time) => input.lines.until(time),
+                    Ahead::Known(_) => Ok(0),
+                };
+                settle(
+                    result,
+                    input.when_full,
+                    alerts_written,
+                    alerts_lost,
+                    &mut input.lines,
+                )?;
+                let result = input.lines.flush().map(|()| 0);
+                settle(
+                    result,
+                    input.when_full,
+                    alerts_written,
+                    alerts_lost,
+                    &mut input.lines,
+                )?;
+            }
+            if let Some(input) = &mut flows {
+                let result = input.lines.flush().map(|()| 0);
+                settle(
+                    result,
+                    input.when_full,
+                    flows_written,
+                    flows_lost,
+                    &mut input.lines,
+                )?;
+            }
+            if is_over {
+                return Ok(());
+            }
+            alerts.iter_mut().for_each(|input| input.merge.make_way());
+            flows.iter_mut().for_each(|input| input.merge.make_way());
+            std::thread::sleep(REST);
         }
     }
 }
 
-/// Turns events into lines of the outputs.
-struct Lines {
-    alerts: Option<BufWriter<Box<dyn Write + Send>>>,
-    format: alert::Format,
-    limiter: Option<Limiter>,
-    flows: Option<BufWriter<Box<dyn Write + Send>>>,
-    rules: Arc<RuleSet>,
-    line: String,
-    record: Vec<u8>,
-}
-
-impl Lines {
-    fn new(sinks: Sinks) -> Self {
-        Self {
-            alerts: sinks.alerts.map(BufWriter::new),
-            format: sinks.format,
-            limiter: sinks.limiter,
-            flows: sinks.flows.map(BufWriter::new),
-            rules: sinks.rules,
-            line: String::new(),
-            record: Vec::new(),
+/// Count what was written, or lost. A failure ends the run of files; live, it is told, and the
+/// output is opened again later.
+fn settle(
+    result: Result<u64, io::Error>,
+    when_full: WhenFull,
+    written: &AtomicU64,
+    lost: &AtomicU64,
+    lines: &mut impl super::lines::Lines,
+) -> io::Result<()> {
+    match result {
+        Ok(count) => {
+            if count > 0 {
+                written.fetch_add(count, Ordering::Relaxed);
+            }
+            let missed = lines.target().missed();
+            if missed > 0 {
+                lost.fetch_add(missed, Ordering::Relaxed);
+            }
+            Ok(())
         }
-    }
-
-    fn alert(&mut self, alert: Alert) -> io::Result<()> {
-        let admitted = match &mut self.limiter {
-            Some(limiter) => limiter.admit(&self.rules, alert),
-            None => Some(alert),
-        };
-        self.summaries()?;
-        let Some(alert) = admitted else {
-            return Ok(());
-        };
-        let place = usize::try_from(alert.rule).unwrap_or(usize::MAX);
-        let program = self.rules.programs.get(place);
-        if let (Some(sink), Some(program)) = (&mut self.alerts, program) {
-            self.line.clear();
-            alert::write(&mut self.line, self.format, program, &alert);
-            self.line.push('\n');
-            sink.write_all(self.line.as_bytes())?;
+        Err(error) if when_full == WhenFull::Wait => Err(error),
+        Err(error) => {
+            tracing::error!("output: {error}; it is opened again when that is possible");
+            let target = lines.target();
+            target.fail();
+            lost.fetch_add(target.missed(), Ordering::Relaxed);
+            Ok(())
         }
-        Ok(())
-    }
-
-    fn time(&mut self, now: Timestamp) -> io::Result<()> {
-        if let Some(limiter) = &mut self.limiter {
-            limiter.advance(now);
-        }
-        self.summaries()
-    }
-
-    /// Nothing can come any more.
-    fn finish(&mut self) -> io::Result<()> {
-        if let Some(limiter) = &mut self.limiter {
-            limiter.finish();
-        }
-        self.summaries()?;
-        self.flush()
-    }
-
-    /// Write what is to be said of alerts that did not go out.
-    fn summaries(&mut self) -> io::Result<()> {
-        let (Some(limiter), Some(sink)) = (&mut self.limiter, &mut self.alerts) else {
-            return Ok(());
-        };
-        while let Some(summary) = limiter.next_summary() {
-            self.line.clear();
-            alert::write_summary(&mut self.line, self.format, &summary);
-            self.line.push('\n');
-            sink.write_all(self.line.as_bytes())?;
-        }
-        Ok(())
-    }
-
-    fn flow(&mut self, flow: &FlowRecord) -> io::Result<()> {
-        if let Some(sink) = &mut self.flows {
-            // In one piece: alerts may go to the same place.
-            self.record.clear();
-            write_json(&mut self.record, flow, COMMUNITY_ID_SEED)?;
-            sink.write_all(&self.record)?;
-        }
-        Ok(())
-    }
-
-    fn flush(&mut self) -> io::Result<()> {
-        self.alerts.as_mut().map_or(Ok(()), Write::flush)?;
-        self.flows.as_mut().map_or(Ok(()), Write::flush)
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::expr::Mode;
-    use crate::rules::verdict::Verdict;
-
-    fn alert(packet: u64) -> Event {
-        Event::Alert(Alert {
-            rule: 0,
-            verdict: Verdict::Detected,
-            timestamp: Timestamp::from_micros(1),
-            packet,
-            timed_out: false,
-            bound: 0,
-            record: Box::default(),
-        })
-    }
-
-    /// No alert of new rules may be taken for one of old rules, however full the queue is.
-    #[test]
-    fn new_rules_come_before_their_alerts_or_these_are_dropped() {
-        let rules = || Arc::new(RuleSet::new(Vec::new(), Mode::Standard).0);
-        let (sender, receiver) = bounded(2);
-        let mut queue = Queue {
-            sender,
-            when_full: WhenFull::Drop,
-            dropped: 0,
-            owed: None,
-            next_time: Timestamp::default(),
-        };
-        queue.send(alert(1));
-        queue.send(alert(2));
-        let (second, third) = (rules(), rules());
-        queue.change_rules(second);
-        queue.send(alert(3));
-        queue.change_rules(Arc::clone(&third));
-        queue.send(alert(4));
-        assert_eq!(queue.dropped(), 2);
-        let number = |message| match message {
-            Message::Event(Event::Alert(alert)) => alert.packet,
-            Message::Rules(rules) if Arc::ptr_eq(&rules, &third) => 1_000,
-            _ => 0,
-        };
-        assert_eq!(
-            [receiver.recv(), receiver.recv()].map(|m| number(m.unwrap())),
-            [1, 2]
-        );
-        queue.send(alert(5));
-        assert_eq!(
-            receiver.try_iter().map(number).collect::<Vec<_>>(),
-            [1_000, 5]
-        );
-        drop(receiver);
-        queue.send(alert(6));
-        assert_eq!(queue.dropped(), 3);
     }
 }

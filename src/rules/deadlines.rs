@@ -6,6 +6,7 @@ use super::store::{AHEAD, NONE};
 use super::wheel::Entry;
 use crate::dissect::ProtocolSet;
 use crate::packet::Timestamp;
+use crate::ring::Position;
 use std::cmp::Reverse;
 
 impl Joins {
@@ -103,6 +104,10 @@ impl Joins {
             rule,
             timestamp: Timestamp::from_micros(entry.deadline_us),
             packet: 0,
+            at: Position {
+                detail: u64::from(rule) << super::EVENT_BITS,
+                ..Position::at(Timestamp::from_micros(entry.deadline_us))
+            },
             timed_out: true,
         };
         if std::mem::replace(&mut self.answered_us, entry.deadline_us) != entry.deadline_us {

@@ -125,7 +125,8 @@ impl Extraction {
         let mut protocols = ProtocolSet::default();
         for id in &self.ids {
             let name = id.attribute().map_or("", |attribute| attribute.name);
-            if id.is_generic() || name.contains("_count") || name.contains("_volume") {
+            let of_all = matches!(name, "first_packet_time" | "last_packet_time");
+            if of_all || name.contains("_count") || name.contains("_volume") {
                 protocols.insert(id.protocol);
             }
         }
@@ -348,8 +349,21 @@ impl<'b, 'm> Message<'b, 'm> {
                 && event.mandatory.iter().all(|slot| self.has(*slot)))
     }
 
+    /// As [`Message::allows`], but for conditions that remember their calls, and those behind them.
+    pub fn may_be(&mut self, event: &Event) -> bool {
+        let first = event.guard.iter().position(Code::is_stateful);
+        let sure = event.guard.get(..first.unwrap_or(event.guard.len()));
+        self.may_allow(event) && sure.unwrap_or(&[]).iter().all(|code| code.holds(&*self))
+    }
+
     /// Does the packet alone allow that it is this event?
     pub fn allows(&mut self, event: &Event) -> bool {
+        self.may_allow(event) && event.guard.iter().all(|condition| condition.holds(&*self))
+    }
+
+    /// What comes before the conditions of the guard.
+    #[inline]
+    fn may_allow(&mut self, event: &Event) -> bool {
         // What is cheapest comes first: most packets fail one comparison of a number.
         let mut tests = event.tests.iter();
         let passed = tests.all(|(slot, test)| self.number(*slot).is_some_and(|n| test.holds(n)));
@@ -359,7 +373,7 @@ impl<'b, 'm> Message<'b, 'm> {
         for slot in &event.optional {
             self.has(*slot);
         }
-        event.guard.iter().all(|condition| condition.holds(&*self))
+        true
     }
 
     /// Hash of the values that the event must share with earlier ones.

@@ -5,6 +5,7 @@
 //! operators whose events share one packet.
 
 mod adopt;
+mod ways;
 
 pub use super::matches::{Alert, Counters, Limits, Match, SamePacket};
 
@@ -18,9 +19,11 @@ use super::verdict;
 use super::wheel::{Entry, Wheel};
 use crate::expr::Mode;
 use crate::packet::Timestamp;
+use crate::ring::Position;
 use std::cmp::Reverse;
 use std::collections::{BinaryHeap, HashSet};
 use std::sync::Arc;
+use ways::{after_time_out, bounds, hidden, only_answers, starting};
 
 /// Instances of all rules.
 #[derive(Debug)]
@@ -30,8 +33,6 @@ pub struct Joins {
     /// Deadlines that were set by the one that passes, and are over by now.
     pub(super) set: BinaryHeap<Reverse<Entry>>,
     sequence: u64,
-    /// Number of the latest packet.
-    packet: u64,
     pub(super) live: usize,
     limits: Limits,
     seed: u64,
@@ -48,9 +49,9 @@ pub struct Joins {
     candidates: Candidates,
     /// Memory for what the packet shows as another event: as much as operators of one packet nest.
     spare: Vec<Vec<u8>>,
-    /// Looks that the event, or the deadline, has answered, by number and by the stay in which the
-    /// operator was opened.
-    pub(super) answered: HashSet<(u8, u64)>,
+    /// Looks that the event, or the deadline, has answered, by rule, number and the stay in which
+    /// the operator was opened.
+    pub(super) answered: HashSet<(u32, u8, u64)>,
     /// The deadline at which they were.
     pub(super) answered_us: u64,
 }
@@ -62,6 +63,7 @@ pub(super) struct Step<'a> {
     pub(super) rule: u32,
     pub(super) timestamp: Timestamp,
     pub(super) packet: u64,
+    pub(super) at: Position,
     pub(super) timed_out: bool,
 }
 
@@ -89,11 +91,22 @@ const NOTHING_RUNS: (u64, Outer) = (
 
 impl Joins {
     /// For these rules.
-    pub fn new(programs: &[Program], steps: &Steps, limits: Limits, seed: u64) -> Self {
+    /// Those rules that are handed over to another place are waited for at all times.
+    pub fn new(
+        programs: &[Program],
+        steps: &Steps,
+        limits: Limits,
+        seed: u64,
+        is_away: impl Fn(usize) -> bool,
+    ) -> Self {
         let count = programs.len();
         let starting: Vec<u64> = programs.iter().map(starting).collect();
+        let mut awaited = steps.at_start(programs);
+        for rule in (0..count).filter(|rule| is_away(*rule)) {
+            steps.places.note(&mut awaited, rule, u64::MAX, true);
+        }
         Self {
-            awaited: steps.at_start(programs),
+            awaited,
             places: Arc::clone(&steps.places),
             noted: starting.iter().map(|events| (*events, false)).collect(),
             starting,
@@ -104,7 +117,6 @@ impl Joins {
             wheel: Wheel::default(),
             set: BinaryHeap::new(),
             sequence: 0,
-            packet: 0,
             live: 0,
             limits,
             seed,
@@ -166,9 +178,15 @@ impl Joins {
         }
     }
 
-    /// Note the number of the packet that is looked at from now on.
-    pub fn note_packet(&mut self, number: u64) {
-        self.packet = number;
+    /// Events of a rule that can change anything now, bit N for event N, and whether an attempt is
+    /// under way.
+    pub fn noted(&self, rule: u32) -> (u64, bool) {
+        self.noted.get(at(rule)).copied().unwrap_or_default()
+    }
+
+    /// Deadlines that pass from now on do so at this time or later.
+    pub fn settled(&self) -> Timestamp {
+        self.wheel.settled()
     }
 
     /// Secret under which keys are hashed.
@@ -224,7 +242,8 @@ impl Joins {
             program,
             rule: found.rule,
             timestamp: found.timestamp,
-            packet: found.packet,
+            packet: found.at.packet,
+            at: found.at,
             timed_out: false,
         };
         self.forget_answers();
@@ -393,7 +412,7 @@ impl Joins {
         let opened_from = |look: &Look| {
             let stay = store.zip(index);
             let stay = stay.map(|(store, i)| store.opened_from(step.program, i, look.depth));
-            (look.operator, stay.unwrap_or(0))
+            (step.rule, look.operator, stay.unwrap_or(0))
         };
         let answers = machine.looks(effect.answers).iter().map(opened_from);
         self.answered.extend(answers);
@@ -491,10 +510,10 @@ impl Joins {
                 window.1 = window.1.min(store.outer(index, target.depth).until_us);
             }
         }
-        let seen = if step.packet == 0 {
-            self.packet
-        } else {
-            step.packet
+        // Beyond a deadline, packets count from the last one of the attempt.
+        let seen = match step.packet {
+            0 => store.instance(index).map_or(0, |instance| instance.packet),
+            packet => packet,
         };
         store.settle(program, index, state, (sequence, seen), window);
         if target.window.immediate {
@@ -615,6 +634,7 @@ impl Joins {
                 timed_out: step.timed_out,
                 bound: store.instance(index).map_or(0, |instance| instance.bound),
                 record: store.record(index).into(),
+                position: step.at,
             });
             if let Some(count) = self.counters.alerts.get_mut(at(step.rule)) {
                 *count += 1;
@@ -669,7 +689,7 @@ impl Joins {
         &mut self,
         program: &Program,
         rule: u32,
-        now: (Timestamp, u64),
+        (now, at): (Timestamp, Position),
         packet: &mut impl SamePacket,
         emit: &mut impl FnMut(Alert),
     ) -> bool {
@@ -679,14 +699,15 @@ impl Joins {
         let late: Vec<(u32, u64)> = store
             .newest_first()
             .filter_map(|index| Some((index, store.instance(index)?)))
-            .filter(|(_, instance)| now.0.micros() > instance.window_max_us)
+            .filter(|(_, instance)| now.micros() > instance.window_max_us)
             .map(|(index, instance)| (index, instance.sequence))
             .collect();
         let step = Step {
             program,
             rule,
-            timestamp: now.0,
-            packet: now.1,
+            timestamp: now,
+            packet: at.packet,
+            at,
             timed_out: true,
         };
         let mut late = late.into_iter();
@@ -735,60 +756,6 @@ impl Joins {
     fn store_mut(&mut self, rule: u32) -> Option<&mut Store> {
         self.stores.get_mut(at(rule))
     }
-}
-
-/// Does following this edge do nothing but answer, and the same answer from whichever instance?
-fn only_answers(program: &Program, edge: &Edge) -> bool {
-    let effect = edge.effect;
-    let is_alone = effect.answers != 0 && effect.unless == 0 && effect.ends == 0;
-    is_alone
-        && edge.stays
-        && edge.to == PASS
-        && verdict::of(program.property.kind, PASS).is_none()
-        && program
-            .machine
-            .looks(effect.answers)
-            .iter()
-            .all(|look| look.depth == 0)
-}
-
-/// How a window opens when another one has passed: within the outer one, which the published engine
-/// forgets.
-fn after_time_out(program: &Program) -> Enter {
-    match program.mode {
-        Mode::Standard => Enter::Resumed,
-        Mode::Compat => Enter::Fresh,
-    }
-}
-
-/// Events that lead out of the start.
-fn starting(program: &Program) -> u64 {
-    let edges = program
-        .machine
-        .edges
-        .iter()
-        .filter(|edge| edge.from == INIT);
-    edges.fold(0, |events, edge| events | 1 << edge.event)
-}
-
-/// The published engine does not record the events of an immediate operator that is a trigger.
-fn hidden(program: &Program, edge: &Edge) -> bool {
-    let nested = |state: StateId| {
-        let state = program.machine.state(state);
-        state.window.immediate && state.depth > 0
-    };
-    program.mode == Mode::Compat && (nested(edge.to) || nested(edge.from))
-}
-
-/// Times between which the next event must come.
-fn bounds(window: super::property::Window, mode: Mode, now_us: u64) -> (u64, u64) {
-    let earliest = now_us.saturating_add_signed(window.min_us);
-    let counts_only = window.max_us == 0 && window.min_us == 0 && !window.immediate;
-    let counters = window.counter_min != 0 || window.counter_max != 0;
-    if mode == Mode::Standard && counts_only && counters {
-        return (earliest, u64::MAX);
-    }
-    (earliest, now_us.saturating_add_signed(window.max_us))
 }
 
 pub(super) fn at(index: u32) -> usize {

@@ -5,6 +5,7 @@ use super::program::Program;
 use super::verdict::Verdict;
 use crate::dissect::ProtocolSet;
 use crate::packet::Timestamp;
+use crate::ring::Position;
 
 /// A verdict with what led to it.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -23,6 +24,8 @@ pub struct Alert {
     pub bound: u64,
     /// Their records, laid out as the rule's program says.
     pub record: Box<[u8]>,
+    /// Its place among all alerts, which does not depend on who finds it.
+    pub position: Position,
 }
 
 /// An event of a rule that one packet allows.
@@ -34,8 +37,8 @@ pub struct Match<'a> {
     pub event: u8,
     /// When.
     pub timestamp: Timestamp,
-    /// Number of the packet.
-    pub packet: u64,
+    /// Its place among all matches: the clock, the number of the packet, and the order within it.
+    pub at: Position,
     /// What it shows.
     pub seen: Seen<'a>,
 }

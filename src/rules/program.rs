@@ -189,6 +189,8 @@ pub struct Program {
     pub attributes: Vec<Slot>,
     /// Where it can run.
     pub partition: Partition,
+    /// An operator of one packet asks a packet that may be one event whether it is another too.
+    pub asks_others: bool,
     /// How it was compiled.
     pub mode: Mode,
 }
@@ -294,6 +296,7 @@ impl Program {
             .collect();
         let mut program = Self {
             partition: Partition::Rule,
+            asks_others: machine.states.iter().any(|state| state.window.immediate),
             by_event,
             by_state,
             property,

@@ -6,6 +6,8 @@
 //! instances times the moves each can make before a deadline; beyond `ENTRIES_PER_KEY` times the
 //! live ones, the dead ones are swept.
 
+use crate::packet::Timestamp;
+
 /// One tick in microseconds: deadlines are noticed this much late in event time, at most.
 const TICK_US: u64 = 1024;
 const SLOTS: usize = 256;
@@ -70,6 +72,11 @@ impl Wheel {
     /// Is there anything for `advance` to this time to do? One comparison, for every packet.
     pub fn is_behind(&self, now_us: u64) -> bool {
         now_us / TICK_US > self.tick
+    }
+
+    /// What comes up from now on has this deadline or a later one.
+    pub fn settled(&self) -> Timestamp {
+        Timestamp::from_micros(self.tick.saturating_mul(TICK_US))
     }
 
     /// Has time been moved so far that this deadline is behind?

@@ -44,7 +44,7 @@ impl Replacement {
         rules.share_memory(old, &changes);
         Self {
             old: Arc::clone(old),
-            engine: settings.engine(&rules),
+            engine: settings.engine(&rules, None),
             values: Vec::with_capacity(rules.extraction.len()),
             totalled: rules.extraction.totalled(),
             changes,

@@ -65,6 +65,7 @@ struct Pipeline {
     flows: Flows,
     records: Vec<FlowRecord>,
     found: Found,
+    packets: u64,
 }
 
 impl Pipeline {
@@ -81,6 +82,8 @@ impl Pipeline {
                 *facts = self.fragments.facts(slot);
                 headers(frame, facts);
             }
+            self.packets += 1;
+            facts.number = self.packets;
         }
         let ended = &mut |record: &FlowRecord| self.records.push(record.clone());
         self.flows.track(&frames, &mut facts, ended);
@@ -104,6 +107,7 @@ impl Found {
             flows: Flows::new(settings, 1),
             records: Vec::new(),
             found: Self::default(),
+            packets: 0,
         };
         loop {
             let mut burst = Burst::new();

@@ -22,10 +22,10 @@
 //!
 //! **Bounds.** Only time and `counter_min`, `counter_max` bound the wait: the latter the packets
 //! from the one that completed the context to the first one of the trigger, the packet of the
-//! trigger counted. With counters and without delays there is no latest time. An operator that runs
-//! in the trigger of others waits no longer than they do. With all four bounds 0 the trigger must
-//! hold on the packet that completed the context, begun by the first event that can, by number;
-//! otherwise its time is over at once. `BEFORE` then means `THEN`.
+//! trigger counted; after a deadline they count from the last packet of the attempt. With counters
+//! and without delays there is no latest time. An operator that runs in the trigger of others waits
+//! no longer than they do. With all four bounds 0 the trigger must hold on the packet that completed
+//! the context, begun by the first event that can, by number; otherwise its time is over at once. `BEFORE` then means `THEN`.
 //!
 //! **Events.** A packet may be an event when it has all attributes that the event's condition names
 //! without `.N`, outside of `is_exist`, `is_null` and `is_empty`, and those that other events take
@@ -152,8 +152,6 @@ struct Rule<'p> {
     attempts: Vec<Attempt<'p>>,
     /// Numbers given out: to attempts, families, and changes.
     given: u64,
-    /// Packets so far.
-    packets: u64,
     /// Operators whose trigger came on this packet as this event, or at this deadline, with the
     /// attempt they were opened from: the answers of `BEFORE`.
     answered: BTreeSet<(*const OperatorNode, u64)>,
@@ -240,7 +238,6 @@ impl<'p> Rule<'p> {
             keeps: keeps.collect(),
             attempts: Vec::new(),
             given: 0,
-            packets: 0,
             answered: BTreeSet::new(),
             answered_us: None,
             either: (1..)
@@ -266,7 +263,6 @@ impl<'p> Rule<'p> {
                 self.event(event, packet);
             }
         }
-        self.packets = packet.number;
         self.is_too_large = self.attempts.len() > ATTEMPTS_MAX;
     }
 
@@ -468,11 +464,15 @@ impl<'p> Rule<'p> {
             false => now.time_us.saturating_add_signed(window.max_us),
         };
         let outer = attempt.path.iter().filter_map(|running| running.wait);
+        let last = || {
+            let packets = attempt.seen.values().map(|seen| seen.packet);
+            packets.max().unwrap_or(0)
+        };
         Wait {
             id,
             from_us: now.time_us.saturating_add_signed(window.min_us),
             until_us: outer.fold(until_us, |until_us, wait| until_us.min(wait.until_us)),
-            packet: now.packet.map_or(self.packets, |packet| packet.number),
+            packet: now.packet.map_or_else(last, |packet| packet.number),
         }
     }
 

@@ -44,6 +44,7 @@ impl Owned {
             link: self.link,
             port: 0,
             queue: 0,
+            ..Frame::EMPTY
         }
     }
 

@@ -299,6 +299,7 @@ mod tests {
                 link: crate::packet::LinkType::ETHERNET,
                 port: 0,
                 queue: 0,
+                ..crate::packet::Frame::EMPTY
             };
             let mut facts = crate::packet::Facts::new();
             assert!(facts.push(Protocol::Ftp, 0));

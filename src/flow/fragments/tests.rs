@@ -54,6 +54,7 @@ fn insert_at(fragments: &mut Fragments, data: &[u8], seconds: u64) -> Option<u16
         link: LinkType::ETHERNET,
         port: 0,
         queue: 0,
+        ..Frame::EMPTY
     };
     let mut facts = Facts::new();
     facts.flags = Facts::FRAGMENT;
@@ -352,6 +353,7 @@ fn a_reassembled_frame_is_dissected_to_its_end() {
                 link: LinkType::ETHERNET,
                 port: 0,
                 queue: 0,
+                ..Frame::EMPTY
             };
             let mut facts = Facts::new();
             headers(&frame, &mut facts);

@@ -4,6 +4,7 @@ use super::*;
 use crate::dissect::attribute::Value;
 use crate::expr::Mode;
 use crate::expr::functions::lists::Lists;
+use crate::ring::Position;
 use crate::rules::load::read_bytes;
 use crate::rules::verdict::Verdict;
 use serde_json::Value as Json;
@@ -82,6 +83,10 @@ fn alert(rules: &RuleSet, rule: u32, ms: u64, [source, destination]: [u8; 2]) ->
         timed_out: false,
         bound: 0b110,
         record: record.into(),
+        position: Position {
+            packet: ms,
+            ..Position::at(timestamp)
+        },
     }
 }
 

@@ -11,7 +11,6 @@ impl Joins {
     /// is left in `old` can be dropped wherever time does not matter.
     pub fn adopt(&mut self, old: &mut Self, changes: &Changes) -> Adopted {
         self.sequence = old.sequence;
-        self.packet = old.packet;
         self.candidates.tries = old.candidates.tries;
         for (from, to) in changes.same_id() {
             self.adopt_counters(old, at(from), at(to));

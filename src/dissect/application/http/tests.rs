@@ -12,6 +12,7 @@ fn text(message: Message<'_>, name: &str) -> Option<String> {
         link: LinkType::ETHERNET,
         port: 0,
         queue: 0,
+        ..Frame::EMPTY
     };
     let mut facts = Facts::new();
     assert!(facts.push(Protocol::Http, 0));

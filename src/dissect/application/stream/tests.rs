@@ -73,6 +73,7 @@ impl Connection {
             link: LinkType::IPV4,
             port: 0,
             queue: 0,
+            ..Frame::EMPTY
         };
         let mut facts = Facts::new();
         headers(&frame, &mut facts);

@@ -1,0 +1,121 @@
+//! Where lines go: a file, a pipe, standard output. One that fails can be opened again.
+
+use std::fs::File;
+use std::io::{self, BufWriter, Write};
+use std::os::unix::fs::FileTypeExt;
+use std::time::{Duration, Instant};
+
+/// Time between two attempts to open an output again.
+const RETRY: Duration = Duration::from_secs(1);
+
+/// See the module.
+pub struct Target {
+    out: Option<BufWriter<Box<dyn Write + Send>>>,
+    /// Path to open again; none for what has none, which is tried as it is.
+    path: Option<String>,
+    /// When to try again.
+    retry: Option<Instant>,
+    /// Lines given to `out` since it was last known to have taken all.
+    unsure: u64,
+    /// Lines lost, not yet told.
+    missed: u64,
+}
+
+impl Target {
+    /// Lines go to `out`, which was opened at `path`.
+    pub fn new(out: Box<dyn Write + Send>, path: Option<String>) -> Self {
+        Self {
+            out: Some(BufWriter::new(out)),
+            path,
+            retry: None,
+            unsure: 0,
+            missed: 0,
+        }
+    }
+
+    /// Write one line, which has its end. While the output has failed, it is counted as missed.
+    ///
+    /// # Errors
+    /// Those of the output.
+    pub(super) fn write(&mut self, line: &[u8]) -> io::Result<()> {
+        self.open_again();
+        match &mut self.out {
+            Some(out) => {
+                self.unsure += 1;
+                out.write_all(line)
+            }
+            None => {
+                self.missed += 1;
+                Ok(())
+            }
+        }
+    }
+
+    /// Let readers see what was written.
+    ///
+    /// # Errors
+    /// Those of the output.
+    pub(super) fn flush(&mut self) -> io::Result<()> {
+        self.open_again();
+        if let Some(out) = &mut self.out
+            && self.unsure > 0
+        {
+            out.flush()?;
+            self.unsure = 0;
+        }
+        Ok(())
+    }
+
+    /// The output has failed: what it may not have taken is lost.
+    pub(super) fn fail(&mut self) {
+        self.missed += std::mem::take(&mut self.unsure);
+        if let Some(out) = self.out.take() {
+            // Without another attempt to write what is in the buffer.
+            let (out, _) = out.into_parts();
+            if self.path.is_none() {
+                self.out = Some(BufWriter::new(out));
+            }
+        }
+        self.retry = Some(Instant::now() + RETRY);
+    }
+
+    /// Lines lost since this was asked last.
+    pub(super) fn missed(&mut self) -> u64 {
+        std::mem::take(&mut self.missed)
+    }
+
+    fn open_again(&mut self) {
+        if self.out.is_some() || self.retry.is_some_and(|retry| Instant::now() < retry) {
+            return;
+        }
+        self.retry = Some(Instant::now() + RETRY);
+        let Some(path) = &self.path else {
+            return;
+        };
+        if let Ok(file) = open(path) {
+            tracing::info!("output: {path}: open again");
+            self.out = Some(BufWriter::new(Box::new(file)));
+        }
+    }
+}
+
+impl std::fmt::Debug for Target {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Target")
+            .field("path", &self.path)
+            .field("is_open", &self.out.is_some())
+            .finish_non_exhaustive()
+    }
+}
+
+/// Open a file to add lines to it. A pipe is opened for reading too, as that does not wait for a
+/// reader, and does not fail when the reader is exchanged.
+fn open(path: &str) -> io::Result<File> {
+    let is_pipe = std::fs::metadata(path).is_ok_and(|file| file.file_type().is_fifo());
+    let mut options = File::options();
+    match is_pipe {
+        true => options.read(true).write(true),
+        false => options.append(true).create(true),
+    };
+    options.open(path)
+}

@@ -1,0 +1,620 @@
+//! From several threads to one, in the order of event time.
+//!
+//! Each sender has a ring of its own, of which it is the only producer and [`Merge`] the only
+//! consumer. Items go through it in batches, as handing over a batch costs as much as handing over
+//! one item. A sender also publishes a *watermark*: nothing that it hands over later comes before
+//! that. The merge gives an item when every other sender has either an item or a watermark behind
+//! it. So its order depends on the items alone, not on the threads.
+//!
+//! ```text
+//! sender 0 --ring of batches--> +-------+
+//!          --watermark--------> |       |
+//! sender 1 --ring of batches--> | Merge | --> items by (time, packet, detail, sender)
+//!          --watermark--------> |       |
+//! ```
+//!
+//! The order of the two sides matters: a sender puts a batch into its ring before it publishes a
+//! watermark beyond that batch, and the merge reads a watermark before it finds the ring empty.
+//!
+//! # Waiting for room
+//! A merge that has no room left may wait for another sender's watermark. So a thread that waits
+//! for room in one ring must meanwhile go on telling all its other rings how far it is, which
+//! [`wait_for_room`] does. Then no threads can wait for each other, with any number of senders and
+//! merges, if senders have the same number in every merge: the one that is least far, by position
+//! and then by number, has an item in the full ring that nothing can come before. That is why a
+//! watermark is a whole position: with times alone, threads that are at the same time would wait
+//! for each other. `tests/ring_model.rs` tries all ways that it can go.
+//!
+//! Where rings of several kinds lead from one thread to others, a consumer that does not know the
+//! order yet empties its rings meanwhile ([`Merge::make_way`]), so that nobody waits for it.
+
+mod watermark;
+
+pub use watermark::{Watermark, Word};
+
+use crate::packet::Timestamp;
+use crossbeam::queue::ArrayQueue;
+use crossbeam::utils::{Backoff, CachePadded};
+use std::collections::VecDeque;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+/// Items of one batch: handing over costs some 30 ns, so with these 1 ns an item.
+pub const ITEMS_MAX: usize = 32;
+
+/// Bytes that go with the items of one batch, unless its only item has more.
+const BYTES_MAX: usize = 16 << 10;
+
+/// Batches of one sender that may wait outside its ring for other senders, if nothing else is said:
+/// two million items. Readers of one input are never that far apart; without a bound, a sender that
+/// has stopped would fill the memory with what the others send.
+const BEHIND_MAX: usize = 1 << 16;
+
+/// Where an item stands among those of all senders.
+#[derive(Debug, Default, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Position {
+    /// Event time.
+    pub time: Timestamp,
+    /// Number of the packet; 0 for what a deadline brought about. A deadline has passed once time
+    /// is beyond it, so `time` is a nanosecond later then.
+    pub packet: u64,
+    /// Order within the packet.
+    pub detail: u64,
+}
+
+impl Position {
+    /// Before everything of this time.
+    pub const fn at(time: Timestamp) -> Self {
+        Self {
+            time,
+            packet: 0,
+            detail: 0,
+        }
+    }
+
+    /// The watermark of a sender that is gone.
+    const END: Self = Self {
+        time: Timestamp::MAX,
+        packet: u64::MAX,
+        detail: u64::MAX,
+    };
+
+    /// The last one that an item can have.
+    const LAST: Self = Self {
+        detail: u64::MAX - 1,
+        ..Self::END
+    };
+}
+
+/// Items handed over together, with the bytes that go with them.
+#[derive(Debug)]
+pub struct Batch<T> {
+    items: Vec<(Position, usize, T)>,
+    bytes: Vec<u8>,
+}
+
+impl<T> Default for Batch<T> {
+    fn default() -> Self {
+        Self {
+            items: Vec::with_capacity(ITEMS_MAX),
+            bytes: Vec::new(),
+        }
+    }
+}
+
+impl<T> Batch<T> {
+    /// With room for all bytes that it may get.
+    fn with_bytes() -> Self {
+        Self {
+            bytes: Vec::with_capacity(BYTES_MAX),
+            ..Self::default()
+        }
+    }
+
+    fn has_room(&self, length: usize) -> bool {
+        self.items.is_empty()
+            || self.items.len() < ITEMS_MAX && self.bytes.len().saturating_add(length) <= BYTES_MAX
+    }
+
+    fn clear(&mut self) {
+        self.items.clear();
+        self.bytes.clear();
+    }
+}
+
+/// What the two ends of one ring share. There is one for use, and one for a model checker.
+pub trait Link<T>: Sized {
+    /// With room for so many batches.
+    fn new(batches_max: usize) -> Self;
+
+    /// Hand over a batch; gives it back when there is no room.
+    ///
+    /// # Errors
+    /// The ring is full.
+    fn push(&self, batch: Box<Batch<T>>) -> Result<(), Box<Batch<T>>>;
+
+    /// Take the next batch.
+    fn pop(&self) -> Option<Box<Batch<T>>>;
+
+    /// Hand an emptied batch back, to be filled again.
+    fn put_back(&self, batch: Box<Batch<T>>);
+
+    /// Take one that was handed back.
+    fn take_back(&self) -> Option<Box<Batch<T>>>;
+
+    /// Publish the watermark. Batches pushed before are seen by whoever reads it.
+    fn publish(&self, watermark: Position);
+
+    /// The watermark last published; nothing if it cannot be told without waiting.
+    fn watermark(&self) -> Option<Position>;
+
+    /// The consumer is gone.
+    fn close(&self);
+
+    /// Is it?
+    fn is_closed(&self) -> bool;
+}
+
+/// The link that the program uses.
+#[derive(Debug)]
+pub struct Shared<T> {
+    full: ArrayQueue<Box<Batch<T>>>,
+    empty: ArrayQueue<Box<Batch<T>>>,
+    watermark: CachePadded<Watermark>,
+    closed: AtomicBool,
+}
+
+impl<T> Link<T> for Shared<T> {
+    fn new(batches_max: usize) -> Self {
+        let batches_max = batches_max.max(1);
+        let empty = ArrayQueue::new(batches_max + 3);
+        // The sender has two in hand when it finds the ring full, the merge another.
+        while empty.push(Box::new(Batch::with_bytes())).is_ok() {}
+        Self {
+            full: ArrayQueue::new(batches_max),
+            empty,
+            watermark: CachePadded::default(),
+            closed: AtomicBool::new(false),
+        }
+    }
+
+    fn push(&self, batch: Box<Batch<T>>) -> Result<(), Box<Batch<T>>> {
+        self.full.push(batch)
+    }
+
+    fn pop(&self) -> Option<Box<Batch<T>>> {
+        self.full.pop()
+    }
+
+    fn put_back(&self, batch: Box<Batch<T>>) {
+        let _ = self.empty.push(batch);
+    }
+
+    fn take_back(&self) -> Option<Box<Batch<T>>> {
+        self.empty.pop()
+    }
+
+    fn publish(&self, watermark: Position) {
+        self.watermark.publish(watermark);
+    }
+
+    fn watermark(&self) -> Option<Position> {
+        self.watermark.read()
+    }
+
+    fn close(&self) {
+        self.closed.store(true, Ordering::Release);
+    }
+
+    fn is_closed(&self) -> bool {
+        self.closed.load(Ordering::Acquire)
+    }
+}
+
+/// What a sender does when its ring is full.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum WhenFull {
+    /// It waits, and nothing is lost: capture files.
+    Wait,
+    /// It drops the item and counts it: live traffic does not wait.
+    Drop,
+}
+
+/// How long a sender that waits sleeps between two looks, once it has looked some times.
+const PAUSE: Duration = Duration::from_micros(50);
+
+/// The ring has no room: it can be tried again, or the item can be dropped and counted.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Full;
+
+/// The merge is gone: what is sent to it is lost.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Closed;
+
+/// Wait until `senders[number]` has room for an item with so many bytes. Meanwhile all `senders`,
+/// which are those of one thread to several merges, hand over what is pending and say that the
+/// thread is at `at`. `pause` is called between two tries.
+///
+/// # Errors
+/// The merge is gone, or there is no such sender.
+pub fn wait_for_room<T, L: Link<T>>(
+    senders: &mut [Sender<T, L>],
+    number: usize,
+    length: usize,
+    at: Position,
+    mut pause: impl FnMut(),
+) -> Result<(), Closed> {
+    loop {
+        let sender = senders.get_mut(number).ok_or(Closed)?;
+        if sender.reserve(length).is_ok() {
+            return Ok(());
+        }
+        if sender.is_closed() {
+            return Err(Closed);
+        }
+        for sender in &mut *senders {
+            sender.advance_to(at);
+            // A ring that is full has something for its merge to go on with.
+            let _ = sender.flush();
+        }
+        pause();
+    }
+}
+
+/// Have room in `senders[number]` for an item of the position `at` with so many bytes: as
+/// [`Sender::make_room`], but that the thread's other rings learn how far it is while it waits.
+pub fn make_room<T, L: Link<T>>(
+    senders: &mut [Sender<T, L>],
+    number: usize,
+    length: usize,
+    at: Position,
+    when_full: WhenFull,
+) -> bool {
+    let sender = senders.get_mut(number);
+    if sender.is_some_and(|sender| sender.reserve(length).is_ok()) {
+        return true;
+    }
+    let backoff = Backoff::new();
+    when_full == WhenFull::Wait
+        && wait_for_room(senders, number, length, at, || pause(&backoff)).is_ok()
+}
+
+fn pause(backoff: &Backoff) {
+    match backoff.is_completed() {
+        true => std::thread::sleep(PAUSE),
+        false => backoff.snooze(),
+    }
+}
+
+/// A ring for each of `senders`, each with room for so many batches, and the merge of them.
+pub fn rings<T, L: Link<T>>(
+    senders: usize,
+    batches_max: usize,
+) -> (Vec<Sender<T, L>>, Merge<T, L>) {
+    let links: Vec<Arc<L>> = (0..senders)
+        .map(|_| Arc::new(L::new(batches_max)))
+        .collect();
+    let merge = Merge::new(links.clone());
+    (links.into_iter().map(Sender::new).collect(), merge)
+}
+
+/// The producer's end of a ring.
+#[derive(Debug)]
+pub struct Sender<T, L: Link<T> = Shared<T>> {
+    link: Arc<L>,
+    pending: Box<Batch<T>>,
+    /// All later items are here or behind.
+    reached: Position,
+    published: Position,
+}
+
+impl<T, L: Link<T>> Sender<T, L> {
+    fn new(link: Arc<L>) -> Self {
+        Self {
+            pending: link.take_back().unwrap_or_default(),
+            link,
+            reached: Position::default(),
+            published: Position::default(),
+        }
+    }
+
+    /// Is there room for an item with so many bytes, after handing over what is pending if need be?
+    ///
+    /// # Errors
+    /// There is none, until the consumer has taken something.
+    pub fn reserve(&mut self, length: usize) -> Result<(), Full> {
+        match self.pending.has_room(length) {
+            true => Ok(()),
+            false => self.flush(),
+        }
+    }
+
+    /// As [`Sender::reserve`]; waits for room if so told. False when there is none and the item
+    /// must be dropped: the ring is full, or nobody takes anything out of it any more.
+    pub fn make_room(&mut self, length: usize, when_full: WhenFull) -> bool {
+        let backoff = Backoff::new();
+        while self.reserve(length).is_err() {
+            if when_full == WhenFull::Drop || self.is_closed() {
+                return false;
+            }
+            pause(&backoff);
+        }
+        true
+    }
+
+    /// Put an item behind those before it; `record` writes the bytes that go with it. An item from
+    /// before the one put last, or before what [`Sender::advance`] said, counts as being there. See
+    /// [`Sender::reserve`] for the room.
+    pub fn push(&mut self, position: Position, item: T, record: impl FnOnce(&mut Vec<u8>)) {
+        self.reached = self.reached.max(position).min(Position::LAST);
+        record(&mut self.pending.bytes);
+        let end = self.pending.bytes.len();
+        self.pending.items.push((self.reached, end, item));
+    }
+
+    /// All later items are at or behind this time. What is pending stays so.
+    pub fn advance(&mut self, to: Timestamp) {
+        self.advance_to(Position::at(to));
+    }
+
+    /// All later items are at or behind this position. What is pending stays so.
+    pub fn advance_to(&mut self, to: Position) {
+        self.reached = self.reached.max(to).min(Position::LAST);
+        self.publish();
+    }
+
+    /// Hand over what is pending.
+    ///
+    /// # Errors
+    /// The ring is full; nothing has changed.
+    pub fn flush(&mut self) -> Result<(), Full> {
+        if !self.pending.items.is_empty() {
+            let next = self.link.take_back().unwrap_or_default();
+            let batch = std::mem::replace(&mut self.pending, next);
+            if let Err(batch) = self.link.push(batch) {
+                let next = std::mem::replace(&mut self.pending, batch);
+                self.link.put_back(next);
+                return Err(Full);
+            }
+        }
+        self.publish();
+        Ok(())
+    }
+
+    /// Hand over what is pending, however long that takes, unless the consumer is gone.
+    pub fn finish(&mut self) {
+        while self.flush().is_err() && !self.is_closed() {
+            std::thread::sleep(PAUSE);
+        }
+    }
+
+    /// Number of items that are pending.
+    pub fn pending(&self) -> usize {
+        self.pending.items.len()
+    }
+
+    /// Is the consumer gone, so that waiting for room has no end?
+    pub fn is_closed(&self) -> bool {
+        self.link.is_closed()
+    }
+
+    /// Publish how far this sender is, as far as what is pending allows.
+    fn publish(&mut self) {
+        let first = self.pending.items.first().map(|(first, ..)| *first);
+        let watermark = first.unwrap_or(self.reached);
+        if watermark > self.published {
+            self.published = watermark;
+            self.link.publish(watermark);
+        }
+    }
+}
+
+impl<T, L: Link<T>> Drop for Sender<T, L> {
+    /// Nothing can come any more. What could not be handed over is lost: flush first.
+    fn drop(&mut self) {
+        let _ = self.flush();
+        self.link.publish(Position::END);
+    }
+}
+
+/// What the merge has to give.
+#[derive(Debug)]
+pub enum Next<'a, T> {
+    /// The next item in order.
+    Item(Item<'a, T>),
+    /// Nothing now, and nothing later that is older than this.
+    Until(Timestamp),
+    /// Nothing any more: all senders are gone.
+    End,
+}
+
+/// An item that comes out of the merge.
+#[derive(Debug)]
+pub struct Item<'a, T> {
+    /// Where it stands.
+    pub position: Position,
+    /// Number of its sender.
+    pub sender: usize,
+    /// The item.
+    pub value: &'a mut T,
+    /// The bytes that go with it.
+    pub bytes: &'a [u8],
+}
+
+/// A batch that is being given out.
+#[derive(Debug)]
+struct Input<T, L> {
+    link: Arc<L>,
+    front: Option<Box<Batch<T>>>,
+    /// Those behind it that were taken before their time.
+    behind: VecDeque<Box<Batch<T>>>,
+    /// Number of the next item of `front`.
+    next: usize,
+    /// What was last seen of it.
+    watermark: Position,
+}
+
+impl<T, L: Link<T>> Input<T, L> {
+    fn head(&self) -> Option<Position> {
+        let (position, ..) = self.front.as_ref()?.items.get(self.next)?;
+        Some(*position)
+    }
+
+    /// Where its next item is or, when there is none yet, before where it cannot be. Takes the next
+    /// batch if the last one is done with.
+    fn bound(&mut self) -> Bound {
+        if let Some(head) = self.head() {
+            return Bound::Item(head);
+        }
+        if let Some(mut done) = self.front.take() {
+            done.clear();
+            self.link.put_back(done);
+        }
+        self.next = 0;
+        self.front = self.behind.pop_front();
+        if self.front.is_none() {
+            // In this order: what was pushed before the watermark is found then.
+            if let Some(watermark) = self.link.watermark() {
+                self.watermark = watermark;
+            }
+            self.front = self.link.pop();
+        }
+        self.head()
+            .map_or(Bound::Watermark(self.watermark), Bound::Item)
+    }
+}
+
+/// What is known of the next item of a sender.
+#[derive(Debug, Clone, Copy)]
+enum Bound {
+    /// It is here.
+    Item(Position),
+    /// It is not here yet, and not before this.
+    Watermark(Position),
+}
+
+/// The consumer's end of all rings.
+#[derive(Debug)]
+pub struct Merge<T, L: Link<T> = Shared<T>> {
+    inputs: Vec<Input<T, L>>,
+    /// The input whose turn it is, and up to where.
+    turn: (usize, Position),
+    behind_max: usize,
+}
+
+impl<T, L: Link<T>> Merge<T, L> {
+    fn new(links: Vec<Arc<L>>) -> Self {
+        let input = |link| Input {
+            link,
+            front: None,
+            behind: VecDeque::new(),
+            next: 0,
+            watermark: Position::default(),
+        };
+        Self {
+            inputs: links.into_iter().map(input).collect(),
+            turn: (0, Position::default()),
+            behind_max: BEHIND_MAX,
+        }
+    }
+
+    /// Let so many batches of each sender at most wait for other senders outside its ring. Live,
+    /// where a sender may stop while others go on, what does not fit is to be dropped by these.
+    #[must_use]
+    pub fn bounded(mut self, behind_max: usize) -> Self {
+        self.behind_max = behind_max;
+        self
+    }
+
+    /// The next item, if it is known which that is.
+    #[expect(
+        clippy::should_implement_trait,
+        reason = "what an iterator gives cannot borrow from it"
+    )]
+    pub fn next(&mut self) -> Next<'_, T> {
+        let (turn, limit) = self.turn;
+        let head = self.inputs.get(turn).and_then(Input::head);
+        if head.is_none_or(|head| head >= limit)
+            && let Err(watermark) = self.choose()
+        {
+            return match watermark {
+                Position::END => Next::End,
+                watermark => Next::Until(watermark.time),
+            };
+        }
+        let (sender, _) = self.turn;
+        let item = self.inputs.get_mut(sender).and_then(Input::give);
+        match item {
+            Some((position, value, bytes)) => Next::Item(Item {
+                position,
+                sender,
+                value,
+                bytes,
+            }),
+            None => Next::Until(Timestamp::default()),
+        }
+    }
+
+    /// Empty the rings, up to a bound, while what comes out of them has to wait: a sender that waits
+    /// for room would wait for whatever it waits for, which may be that very sender.
+    pub fn make_way(&mut self) {
+        for input in &mut self.inputs {
+            while input.behind.len() < self.behind_max
+                && let Some(batch) = input.link.pop()
+            {
+                input.behind.push_back(batch);
+            }
+        }
+    }
+
+    /// Find out whose turn it is. Gives the watermark that all wait for when that is not known yet.
+    fn choose(&mut self) -> Result<(), Position> {
+        let mut first = (Bound::Watermark(Position::END), 0);
+        let mut least = Position::END;
+        let mut second = Position::END;
+        for (number, input) in self.inputs.iter_mut().enumerate() {
+            let bound = input.bound();
+            let (Bound::Item(position) | Bound::Watermark(position)) = bound;
+            // Of equal ones, that of the sender with the lower number is first.
+            if position < least {
+                second = least;
+                least = position;
+                first = (bound, number);
+            } else {
+                second = second.min(position);
+            }
+        }
+        match first {
+            (Bound::Item(_), number) => {
+                self.turn = (number, second);
+                Ok(())
+            }
+            (Bound::Watermark(watermark), _) => Err(watermark),
+        }
+    }
+}
+
+impl<T, L> Input<T, L> {
+    fn give(&mut self) -> Option<(Position, &mut T, &[u8])> {
+        let batch = self.front.as_mut()?;
+        let before = self.next.checked_sub(1);
+        let start = before.and_then(|before| batch.items.get(before));
+        let start = start.map_or(0, |(_, end, _)| *end);
+        let (position, end, value) = batch.items.get_mut(self.next)?;
+        self.next += 1;
+        let bytes = batch.bytes.get(start..*end).unwrap_or_default();
+        Some((*position, value, bytes))
+    }
+}
+
+impl<T, L: Link<T>> Drop for Merge<T, L> {
+    fn drop(&mut self) {
+        for input in &self.inputs {
+            input.link.close();
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;
