@@ -201,9 +201,7 @@ mod tests {
                 data: &[0],
                 wire_length: 1,
                 timestamp: Timestamp::from_nanos(time),
-                link: LinkType::ETHERNET,
                 port,
-                queue: 0,
                 ..Frame::EMPTY
             }
         };
