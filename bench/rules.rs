@@ -414,6 +414,7 @@ fn with_and_without(
     let limits = Limits {
         per_rule: 2_000_000,
         total: 4_000_000,
+        ..Limits::default()
     };
     let worker = |properties| {
         let rules = Arc::new(RuleSet::new(properties, Mode::Standard).0);

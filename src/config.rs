@@ -6,6 +6,7 @@
 
 use crate::flow;
 use crate::output::limit::{KEYS_MAX, Limit};
+use crate::rules::joins::WORK_MAX;
 use crate::rules::mask::Mask;
 use crate::worker::idle;
 use serde::{Deserialize, Serialize};
@@ -239,6 +240,8 @@ pub struct Limits {
     pub datagrams: u16,
     /// Streams with reassembly at one time.
     pub streams: u32,
+    /// Work of rules on one packet.
+    pub work_per_packet: u64,
 }
 
 impl Default for Limits {
@@ -248,6 +251,7 @@ impl Default for Limits {
             instances_total: 1_000_000,
             datagrams: 1_024,
             streams: 65_536,
+            work_per_packet: WORK_MAX,
         }
     }
 }
@@ -436,6 +440,13 @@ impl Config {
             "flows.shunt_bytes",
             shunt_bytes.to_string(),
             "0 to 2,147,483,648",
+        )?;
+        let work = self.limits.work_per_packet;
+        require(
+            work >= 64,
+            "limits.work_per_packet",
+            work.to_string(),
+            "64 or more",
         )?;
         let instances = self.limits.instances_per_rule;
         require(

@@ -66,11 +66,7 @@ impl Settings {
 
     fn for_rules(&self) -> (Limits, u64) {
         let seed = u64::try_from(self.seed & u128::from(u64::MAX)).unwrap_or(0);
-        let limits = self.instances.unwrap_or(Limits {
-            per_rule: 100_000,
-            total: 1_000_000,
-        });
-        (limits, seed)
+        (self.instances.unwrap_or_default(), seed)
     }
 }
 

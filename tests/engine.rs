@@ -47,6 +47,7 @@ fn alerts(rules: &str, packets: &[(u64, Vec<u8>)], mode: Mode) -> Vec<String> {
         Limits {
             per_rule: 1_000,
             total: 1_000,
+            ..Limits::default()
         },
     )
     .0
@@ -276,6 +277,7 @@ fn three_immediate_events_that_fail_say_nothing_in_compat_mode() {
     let limits = Limits {
         per_rule: 10,
         total: 10,
+        ..Limits::default()
     };
     let (lines, counters) = run(&rule, &trace, Compat, limits);
     assert_eq!(
@@ -528,6 +530,7 @@ fn instances_are_bounded_and_the_oldest_goes_first() {
             Limits {
                 per_rule: 10,
                 total: 100,
+                ..Limits::default()
             },
         );
         assert_eq!(lines.len(), 10, "{mode:?}");
@@ -549,6 +552,7 @@ fn contexts_alike_are_tried_as_one() {
     let limits = Limits {
         per_rule: 100_000,
         total: 100_000,
+        ..Limits::default()
     };
     let other_port = |trigger: u8| {
         let trigger = format!(
@@ -574,4 +578,27 @@ fn contexts_alike_are_tried_as_one() {
             assert!(counters.tries <= 5_000, "{} tries", counters.tries);
         }
     }
+}
+
+/// A packet costs so much and no more: what is left of the rules does not see it, which is counted.
+#[test]
+fn work_on_a_packet_is_bounded() {
+    let rules: Vec<String> = (1..=200)
+        .map(|id| {
+            let rule = property("ATTACK", "COMPUTE", "", &flags(1, SYN));
+            rule.replace("property_id=\"7\"", &format!("property_id=\"{id}\""))
+        })
+        .collect();
+    let limits = Limits {
+        work: 64,
+        ..Limits::default()
+    };
+    let trace = [(1, tcp(A, B, 80, SYN)), (2, tcp(A, B, 80, SYN))];
+    let (lines, counters) = run(&rules.concat(), &trace, Standard, limits);
+    assert_eq!(lines.len(), 2 * 64);
+    assert_eq!(counters.exceeded.iter().sum::<u64>(), 2);
+    assert_eq!(
+        counters.exceeded[64], 2,
+        "at the first rule that is left out"
+    );
 }

@@ -81,6 +81,7 @@ fn run_with(properties: &str, folder: &Path, packets: &[Vec<u8>], is_lenient: bo
         instances: Some(Limits {
             per_rule: 1_000,
             total: 1_000,
+            ..Limits::default()
         }),
         ..common::small()
     };

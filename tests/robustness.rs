@@ -44,6 +44,7 @@ fn settings(mode: Mode) -> Settings {
         instances: Some(Limits {
             per_rule: 200,
             total: INSTANCES_MAX,
+            ..Limits::default()
         }),
         ..Settings::default()
     };
@@ -61,6 +62,7 @@ fn tiny_settings(mode: Mode) -> Settings {
     settings.instances = Some(Limits {
         per_rule: 3,
         total: 20,
+        ..Limits::default()
     });
     settings.flows.flows_max = 16;
     settings.fragments.datagrams_max = 2;

@@ -623,6 +623,7 @@ fn worker_settings(config: &Config, mode: Mode, crew: &Crew) -> Settings {
         instances: Some(Limits {
             per_rule: limits.instances_per_rule,
             total: limits.instances_total,
+            work: limits.work_per_packet,
         }),
         seed: super::seed(),
         http_compat: mode == Mode::Compat,

@@ -253,6 +253,10 @@ pub fn statistics(snapshot: &Snapshot) -> String {
     group("matches by rule", &of_places(|rules| &rules.matches));
     group("alerts by rule", &of_places(|rules| &rules.alerts));
     group(
+        "packets with too much work by rule",
+        &of_places(|rules| &rules.exceeded),
+    );
+    group(
         "instances evicted by rule",
         &of_places(|rules| &rules.evicted),
     );

@@ -2,8 +2,10 @@
 
 use super::{Counters, Reloads, Snapshot};
 use crate::packet::{DropReason, Stop};
-use crate::rules::joins;
-use prometheus::{Encoder, IntCounterVec, IntGaugeVec, Opts, Registry, TextEncoder};
+use crate::rules::{joins, outbox};
+use crate::worker::idle;
+use prometheus::{CounterVec, Encoder, IntCounterVec, IntGaugeVec, Opts, Registry, TextEncoder};
+use std::time::Duration;
 
 /// The text of one scrape.
 ///
@@ -264,6 +266,13 @@ fn rules(families: &Families, snapshot: &Snapshot) -> Result<(), prometheus::Err
         by_rule(|rules| &rules.alerts),
     )?;
     families.counts(
+        "wirelynx_rule_work_exceeded_total",
+        "Packets whose evaluation ended early because it took too much work, by the rule at work",
+        "rule",
+        by_rule(|rules| &rules.exceeded),
+    )?;
+    matches(families, snapshot)?;
+    families.counts(
         "wirelynx_rule_instances_evicted_total",
         "Attempts to match the rule given up because a bound was reached",
         "rule",
@@ -283,6 +292,79 @@ fn rules(families: &Families, snapshot: &Snapshot) -> Result<(), prometheus::Err
         "Rule files that were not loaded because of an error",
         &[],
         &[(&[], snapshot.files_skipped)],
+    )
+}
+
+/// Matches on their way to security workers.
+fn matches(families: &Families, snapshot: &Snapshot) -> Result<(), prometheus::Error> {
+    let of_workers = |of: fn(&outbox::Counters) -> &Vec<u64>| {
+        let ids = snapshot.rules.iter().map(String::as_str).enumerate();
+        let count = move |(place, id)| {
+            let workers = snapshot.workers.iter().map(|worker| &worker.handed);
+            (id, workers.filter_map(|handed| of(handed).get(place)).sum())
+        };
+        ids.map(count).collect::<Vec<(&str, u64)>>()
+    };
+    families.counts(
+        "wirelynx_rule_matches_sent_total",
+        "Matches of the rule found for security workers, those that were dropped among them",
+        "rule",
+        of_workers(|handed| &handed.sent),
+    )?;
+    families.counts(
+        "wirelynx_rule_matches_dropped_total",
+        "Matches of the rule lost because a security worker had no room for them",
+        "rule",
+        of_workers(|handed| &handed.dropped),
+    )?;
+    let numbers = |count: usize| (0..count).map(|number| number.to_string()).collect();
+    let workers: Vec<String> = numbers(snapshot.security.len());
+    let processed = snapshot.security.iter().map(|worker| worker.processed);
+    families.counts(
+        "wirelynx_matches_processed_total",
+        "Matches that the security worker has taken",
+        "security_worker",
+        workers.iter().map(String::as_str).zip(processed),
+    )?;
+    let workers: Vec<String> = numbers(snapshot.workers.len());
+    let received = snapshot.workers.iter().map(|worker| worker.received);
+    families.counts(
+        "wirelynx_worker_packets_total",
+        "Packets that the worker has taken",
+        "worker",
+        workers.iter().map(String::as_str).zip(received),
+    )?;
+    busy(families, snapshot)
+}
+
+/// How workers spend their time.
+fn busy(families: &Families, snapshot: &Snapshot) -> Result<(), prometheus::Error> {
+    for (name, help, of) in [
+        (
+            "wirelynx_worker_busy_seconds_total",
+            "Time that the worker has spent on packets",
+            (|idle| idle.total_ns.saturating_sub(idle.idle_ns)) as fn(&idle::Counters) -> u64,
+        ),
+        (
+            "wirelynx_worker_seconds_total",
+            "Time that the worker has run",
+            |idle| idle.total_ns,
+        ),
+    ] {
+        let family = CounterVec::new(Opts::new(name, help), &["worker"])?;
+        for (number, idle) in snapshot.idle.iter().enumerate() {
+            let seconds = Duration::from_nanos(of(idle)).as_secs_f64();
+            let worker = family.get_metric_with_label_values(&[&number.to_string()])?;
+            worker.inc_by(seconds);
+        }
+        families.registry.register(Box::new(family))?;
+    }
+    let [alerts, flows] = snapshot.events_written;
+    families.counts(
+        "wirelynx_events_written_total",
+        "Alerts and flow records that reached their output, by output",
+        "output",
+        [("alerts", alerts), ("flows", flows)],
     )
 }
 

@@ -170,10 +170,18 @@ impl Engine {
         );
         self.looks += 1;
         let protocols = view.facts.protocols;
+        let (tries, work_max) = self.joins.work();
+        let mut steps = 0;
         while let Some(number) = self.chosen.pop() {
             let Some(step) = rules.steps.get(number) else {
                 continue;
             };
+            steps += 1;
+            if steps + self.joins.work().0 - tries > work_max {
+                self.joins.exceeded(step.rule);
+                while self.chosen.pop().is_some() {}
+                break;
+            }
             let concerns =
                 step.protocols.contains_all(about) && protocols.contains_all(step.protocols);
             if step.rule == done || !concerns {

@@ -7,7 +7,7 @@
 mod adopt;
 mod ways;
 
-pub use super::matches::{Alert, Counters, Limits, Match, SamePacket};
+pub use super::matches::{Alert, Counters, Limits, Match, SamePacket, WORK_MAX};
 
 use super::candidates::{Candidate, Candidates};
 use super::joined::{Joined, Seen};
@@ -124,6 +124,7 @@ impl Joins {
                 matches: vec![0; count],
                 alerts: vec![0; count],
                 evicted: vec![0; count],
+                exceeded: vec![0; count],
                 tries: 0,
                 live: 0,
             },
@@ -149,6 +150,18 @@ impl Joins {
                 *count += 1;
             }
         }
+    }
+
+    /// The work on a packet was used up at this rule.
+    pub fn exceeded(&mut self, rule: u32) {
+        if let Some(count) = self.counters.exceeded.get_mut(at(rule)) {
+            *count += 1;
+        }
+    }
+
+    /// Classes tried so far, and how much work one packet may cost.
+    pub fn work(&self) -> (u64, u64) {
+        (self.candidates.tries, self.limits.work)
     }
 
     /// Steps that can change anything: others need not be looked at.
@@ -248,7 +261,14 @@ impl Joins {
         };
         self.forget_answers();
         let mut reported = false;
+        let most = self.candidates.tries.saturating_add(self.limits.work);
         while let Some(candidate) = self.next(program, found) {
+            // Each candidate costs about what a class does that was tried.
+            self.candidates.tries += 1;
+            if self.candidates.tries > most {
+                self.exceeded(found.rule);
+                break;
+            }
             let Some(edge) = program.machine.edges.get(candidate.edge) else {
                 continue;
             };

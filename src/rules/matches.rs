@@ -52,6 +52,10 @@ pub trait SamePacket {
     fn protocols(&self) -> ProtocolSet;
 }
 
+/// Work on one packet, if nothing else is said: some milliseconds. Ordinary packets take some
+/// dozen; with it, no packet costs more than a few thousand ordinary ones, whatever the rules.
+pub const WORK_MAX: u64 = 65_536;
+
 /// Counters of the joins; all only grow but `live`.
 #[derive(Debug, Default, Clone, PartialEq, Eq)]
 pub struct Counters {
@@ -61,6 +65,8 @@ pub struct Counters {
     pub alerts: Vec<u64>,
     /// Instances evicted because a bound was reached, by rule.
     pub evicted: Vec<u64>,
+    /// Packets for which [`Limits::work`] was used up, by the rule at which it was.
+    pub exceeded: Vec<u64>,
     /// Classes of instances that a match was tried against.
     pub tries: u64,
     /// Instances now.
@@ -74,4 +80,17 @@ pub struct Limits {
     pub per_rule: usize,
     /// Of all rules together, beside one for each rule.
     pub total: usize,
+    /// Work on one packet: events of rules that it is looked at for, and classes of instances that
+    /// it is tried against.
+    pub work: u64,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self {
+            per_rule: 100_000,
+            total: 1_000_000,
+            work: WORK_MAX,
+        }
+    }
 }

@@ -15,7 +15,7 @@ use wirelynx::expr::functions::lists::Lists;
 use wirelynx::output::Event;
 use wirelynx::output::alert::{self, Format};
 use wirelynx::rules::RuleSet;
-use wirelynx::rules::joins::Limits;
+use wirelynx::rules::joins::{Limits, WORK_MAX};
 use wirelynx::rules::load::read_bytes;
 use wirelynx::rules::property::Property;
 use wirelynx::worker::{Scope, Settings, Sink, Worker};
@@ -24,6 +24,7 @@ use wirelynx::worker::{Scope, Settings, Sink, Worker};
 pub(crate) const LIMITS: Limits = Limits {
     per_rule: 2_000,
     total: 1_000_000,
+    work: WORK_MAX,
 };
 
 /// What both say of one rule.

@@ -178,6 +178,7 @@ impl Alone {
         let limits = Limits {
             per_rule: crate::config::Limits::default().instances_per_rule,
             total: crate::config::Limits::default().instances_total,
+            ..Limits::default()
         };
         Self {
             engine: Engine::new(&rules, limits, seed),

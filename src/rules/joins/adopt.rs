@@ -50,6 +50,7 @@ impl Joins {
             (&theirs.matches, &mut ours.matches),
             (&theirs.alerts, &mut ours.alerts),
             (&theirs.evicted, &mut ours.evicted),
+            (&theirs.exceeded, &mut ours.exceeded),
         ] {
             if let (Some(theirs), Some(ours)) = (theirs.get(from), ours.get_mut(to)) {
                 *ours = *theirs;
