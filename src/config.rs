@@ -430,6 +430,13 @@ impl Config {
             keys.to_string(),
             "1 to 16,777,216",
         )?;
+        let shunt_bytes = self.flows.shunt_bytes;
+        require(
+            shunt_bytes <= flow::SHUNT_BYTES_MAX,
+            "flows.shunt_bytes",
+            shunt_bytes.to_string(),
+            "0 to 2,147,483,648",
+        )?;
         let instances = self.limits.instances_per_rule;
         require(
             (1..=100_000_000).contains(&instances),

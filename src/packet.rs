@@ -271,6 +271,10 @@ impl FlowFacts {
     pub const CLOSED: u16 = 1 << 4;
     /// TCP: first SYN of the flow.
     pub const SYN: u16 = 1 << 5;
+    /// The flow had many bytes before this packet: applications and rules do not look at it.
+    pub const SHUNTED: u16 = 1 << 6;
+    /// The packet brought the bytes of its flow to a power of two.
+    pub const GROWN: u16 = 1 << 7;
 
     /// Is this flag set?
     pub const fn has(&self, flag: u16) -> bool {

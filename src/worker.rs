@@ -245,6 +245,7 @@ impl Worker {
         stages
             .flows
             .drain(&mut |record| end_flow(applications, record, sink));
+        stages.counters.largest = stages.flows.largest();
     }
 
     /// Up to where everything was found.
@@ -426,8 +427,12 @@ impl Stages {
         for (index, (frame, facts)) in burst.take(packets.end).skip(packets.start) {
             let flow = self.flows.flow_mut(facts.flow.index);
             if let Some(flow) = flow.filter(|flow| facts.flow.id != 0 && flow.id == facts.flow.id) {
-                self.applications
-                    .parse(index, frame, facts, &mut flow.application);
+                if facts.flow.has(FlowFacts::SHUNTED) {
+                    self.applications.leave(&mut flow.application);
+                } else {
+                    self.applications
+                        .parse(index, frame, facts, &mut flow.application);
+                }
             }
         }
     }
@@ -454,6 +459,9 @@ impl Stages {
         let burst = frames.iter().zip(facts).enumerate();
         for (index, (frame, facts)) in burst.take(packets.end).skip(packets.start) {
             count_totals(totals, self.totalled, frame, facts);
+            if facts.flow.has(FlowFacts::SHUNTED) {
+                continue;
+            }
             let messages = Messages {
                 applications,
                 index,

@@ -1,6 +1,6 @@
 //! Several capture files as one input, by the time of their frames.
 
-use super::file::FileCapture;
+use super::file::{self, FileCapture};
 use super::{Burst, Capture, Counters, Damage, Error, Progress};
 use crate::limits::{BURST_MAX, MERGED_FILES_MAX};
 use crate::packet::{Frame, Timestamp};
@@ -12,7 +12,7 @@ use std::ops::Range;
 /// times that of the file named first. A file whose own times go back is given as it is.
 ///
 /// Beside its window, each file takes memory for a copy of one burst, which is never more than the
-/// window.
+/// window: frames must stay where they are while another file is read on.
 #[derive(Debug)]
 pub struct MergedCapture {
     files: Vec<Buffered>,
@@ -34,25 +34,33 @@ struct Buffered {
 }
 
 impl MergedCapture {
-    /// Of these files. Reads nothing yet.
+    /// Of the files at these paths, as [`file::open`] takes them.
     ///
     /// # Errors
-    /// [`Error::TooManyFiles`] when there are more than [`MERGED_FILES_MAX`].
-    pub fn new(files: Vec<FileCapture>) -> Result<Self, Error> {
-        if files.len() > MERGED_FILES_MAX {
-            return Err(Error::TooManyFiles { found: files.len() });
+    /// Those of [`file::open`]; [`Error::TooManyFiles`] when there are more than
+    /// [`MERGED_FILES_MAX`], none of which is opened then.
+    pub fn open(paths: &[String]) -> Result<Self, Error> {
+        if paths.len() > MERGED_FILES_MAX {
+            return Err(Error::TooManyFiles { found: paths.len() });
         }
+        let files: Result<Vec<FileCapture>, Error> =
+            paths.iter().map(|path| file::open(path)).collect();
+        Ok(Self::new(files?))
+    }
+
+    /// Of these files. Reads nothing yet.
+    fn new(files: Vec<FileCapture>) -> Self {
         let buffered = |file| Buffered {
             file,
             bytes: Vec::new(),
             frames: Vec::with_capacity(BURST_MAX),
         };
-        Ok(Self {
+        Self {
             next: vec![0; files.len()],
             heads: BinaryHeap::with_capacity(files.len()),
             empty: (0..files.len()).collect(),
             files: files.into_iter().map(buffered).collect(),
-        })
+        }
     }
 
     /// What each file counted, in the order of the files. A frame counts once it was given.
@@ -250,7 +258,7 @@ mod tests {
             file(b'b', &[], whole),
             file(b'c', &[4, 2, 10], whole),
         ];
-        let mut capture = MergedCapture::new(files).unwrap();
+        let mut capture = MergedCapture::new(files);
         let found = read(&mut capture);
         // The head of the last one counts: its second frame is late, and comes as soon as it can.
         let expected = [
@@ -277,7 +285,7 @@ mod tests {
                 file(mark, &times, usize::MAX)
             })
             .collect();
-        let mut capture = MergedCapture::new(files).unwrap();
+        let mut capture = MergedCapture::new(files);
         let mut expected: Vec<(u64, u8, u8)> = (0..7_u8)
             .flat_map(|mark| {
                 (0..200_u8)
@@ -295,7 +303,7 @@ mod tests {
             file(b'a', &times, usize::MAX),
             file(b'b', &times, usize::MAX),
         ];
-        let mut capture = MergedCapture::new(files).unwrap();
+        let mut capture = MergedCapture::new(files);
         let mut given = 0;
         for _ in 0..2 {
             let mut burst = Burst::new();
@@ -319,7 +327,7 @@ mod tests {
             file(b'a', &[1, 2, 3], 24 + 18 + 10),
             file(b'b', &[2, 5], usize::MAX),
         ];
-        let mut capture = MergedCapture::new(files).unwrap();
+        let mut capture = MergedCapture::new(files);
         assert_eq!(
             read(&mut capture),
             [(1, b'a', 0), (2, b'b', 0), (5, b'b', 1)]
@@ -333,11 +341,8 @@ mod tests {
 
     #[test]
     fn too_many_files_are_refused() {
-        let files = (0..=MERGED_FILES_MAX).map(|_| {
-            let head = Cursor::new(vec![0xd4, 0xc3, 0xb2, 0xa1]);
-            FileCapture::new("file", head, None).unwrap()
-        });
-        let error = MergedCapture::new(files.collect()).unwrap_err();
+        let files = vec!["nowhere.pcap".to_owned(); MERGED_FILES_MAX + 1];
+        let error = MergedCapture::open(&files).unwrap_err();
         assert_eq!(error.to_string(), "files to merge: 1025, at most 1024");
     }
 }

@@ -233,7 +233,6 @@ impl Crowd {
             workers: Vec::new(),
             security: Vec::new(),
         };
-        let step = u64::try_from(captures.len()).unwrap_or(1);
         let each = captures.into_iter().zip(inboxes).zip(queues.by_ref());
         for (number, ((capture, inbox), queue)) in each.enumerate() {
             let outbox = outboxes.get_mut(number).and_then(Option::take);
@@ -252,8 +251,6 @@ impl Crowd {
                     idle: Idle::new(&idle),
                     run,
                     number,
-                    next: u64::try_from(number).unwrap_or(0) + 1,
-                    step,
                     ids: None,
                     shown: Instant::now(),
                 };
@@ -348,7 +345,8 @@ impl Threads {
             result = result.and(ended);
         }
         for thread in self.security {
-            result = result.and(thread.join().map_err(|_| panicked()));
+            let ended = thread.join().map_err(|_| panicked());
+            result = result.and(ended);
         }
         result
     }
@@ -363,9 +361,6 @@ struct Follower {
     idle: Idle,
     run: Arc<Run>,
     number: usize,
-    /// Number of its next packet: workers number theirs in turn, so that no two have the same.
-    next: u64,
-    step: u64,
     /// Ids of the rules that its counters are of from now on.
     ids: Option<Vec<String>>,
     /// When its counters were shown last.
@@ -433,10 +428,6 @@ impl Follower {
         let received = self.capture.receive(&mut burst)?;
         if burst.is_empty() {
             return Ok((received, false));
-        }
-        for frame in &mut burst {
-            frame.number = self.next;
-            self.next += self.step;
         }
         let is_full = burst.is_full();
         self.worker.burst(burst, &mut self.queue);

@@ -4,6 +4,7 @@ use super::load;
 use super::pipeline::{Outcome, Pipeline, Shape};
 use super::progress::Progress;
 use super::{Failure, is_shared, target};
+use crate::capture::merged::MergedCapture;
 use crate::capture::{self, Burst, Capture, Counters as Received, file};
 use crate::dissect::ProtocolSet;
 use crate::expr::Mode;
@@ -21,6 +22,7 @@ use std::sync::Arc;
 pub const EXAMPLES: &str = "Examples:
   wirelynx read trace.pcap --rules rules/
   wirelynx read trace.pcapng.gz --flows flows.jsonl --alerts alerts.jsonl --stats
+  wirelynx read --merge in.pcap out.pcap --rules rules/
   tcpdump -w - | wirelynx read - --rules rules/ --filter '(tcp.dest_port == 22)'";
 
 /// Bursts after which a writer learns how far a single worker is.
@@ -32,6 +34,10 @@ pub struct Options {
     /// Capture files: pcap or pcapng, plain or gzip; - for standard input
     #[arg(required = true)]
     trace: Vec<String>,
+    /// Read all traces at the same time, by the times of their packets, instead of one after the
+    /// other: those of the interfaces or directions of one capture
+    #[arg(long)]
+    merge: bool,
     /// Rule file, or folder of rule files; may be given several times
     #[arg(long, value_name = "PATH")]
     rules: Vec<String>,
@@ -75,7 +81,7 @@ pub struct Options {
     stats: bool,
 }
 
-/// Read the traces, one after the other, as one input.
+/// Read the traces as one input: one after the other, or by time.
 ///
 /// # Errors
 /// A file is no capture, a rule or filter is wrong, an output cannot be written.
@@ -117,10 +123,10 @@ pub fn execute(options: &Options) -> Result<(), Failure> {
     };
     let shape = shape(options, &loaded.rules);
     let (sources, outcome) = match shape.is_inline() {
-        true => read_inline(&options.trace, &loaded.rules, &settings, sinks)?,
+        true => read_inline(options, &loaded.rules, &settings, sinks)?,
         false => {
             let mut pipeline = Pipeline::start(&loaded.rules, &settings, &shape, sinks)?;
-            let read = read_all(&options.trace, &mut |burst| pipeline.burst(&burst));
+            let read = read_all(options, &mut |burst| pipeline.burst(&burst));
             let outcome = pipeline.finish()?;
             (read?, outcome)
         }
@@ -158,7 +164,7 @@ fn shape(options: &Options, rules: &RuleSet) -> Shape {
 
 /// One worker on this thread.
 fn read_inline(
-    traces: &[String],
+    options: &Options,
     rules: &Arc<RuleSet>,
     settings: &Settings,
     sinks: Sinks,
@@ -169,7 +175,7 @@ fn read_inline(
         return Ok((Vec::new(), Outcome::default()));
     };
     let mut bursts = 0_u32;
-    let read = read_all(traces, &mut |burst| {
+    let read = read_all(options, &mut |burst| {
         worker.burst(burst, &mut queue);
         bursts = bursts.wrapping_add(1);
         if bursts.is_multiple_of(BURSTS_PER_ROUND) {
@@ -189,34 +195,65 @@ fn read_inline(
     Ok((read?, outcome))
 }
 
-/// Read all frames of some files, one after the other, until `take` takes no more.
+/// Read all frames of the traces until `take` takes no more.
 fn read_all(
-    traces: &[String],
+    options: &Options,
     take: &mut dyn FnMut(Burst<'_>) -> bool,
 ) -> Result<Vec<Received>, Failure> {
+    if options.merge {
+        return read_merged(&options.trace, take);
+    }
     let mut counters = Vec::new();
-    for trace in traces {
+    for trace in &options.trace {
         let mut source = file::open(trace)?;
-        let mut progress = Progress::new(trace);
-        loop {
-            let mut burst = Burst::new();
-            let received = source.receive(&mut burst)?;
-            if !take(burst) {
-                // A writer failed, and says why: nobody sees what the rest would give.
-                return Ok(counters);
-            }
-            if received == capture::Progress::End {
-                break;
-            }
-            progress.at(|| source.counters().position);
+        if !pass(trace, &mut source, take)? {
+            return Ok(counters);
         }
-        progress.finish();
         if let Some(damage) = source.warning() {
             tracing::warn!("{trace}: {damage}");
         }
         counters.push(source.counters());
     }
     Ok(counters)
+}
+
+/// As [`read_all`], by the time of the frames of all files.
+fn read_merged(
+    traces: &[String],
+    take: &mut dyn FnMut(Burst<'_>) -> bool,
+) -> Result<Vec<Received>, Failure> {
+    let mut source = MergedCapture::open(traces)?;
+    let name = format!("{} files", traces.len());
+    pass(&name, &mut source, take)?;
+    for (trace, damage) in traces.iter().zip(source.warnings()) {
+        if let Some(damage) = damage {
+            tracing::warn!("{trace}: {damage}");
+        }
+    }
+    Ok(source.counters_of_files().collect())
+}
+
+/// Give all frames of a source to `take`; false when it takes no more.
+fn pass(
+    name: &str,
+    source: &mut dyn Capture,
+    take: &mut dyn FnMut(Burst<'_>) -> bool,
+) -> Result<bool, Failure> {
+    let mut progress = Progress::new(name);
+    loop {
+        let mut burst = Burst::new();
+        let received = source.receive(&mut burst)?;
+        if !take(burst) {
+            // A writer failed, and says why: nobody sees what the rest would give.
+            return Ok(false);
+        }
+        if received == capture::Progress::End {
+            break;
+        }
+        progress.at(|| source.counters().position);
+    }
+    progress.finish();
+    Ok(true)
 }
 
 /// Compile the expression of `--filter`.
@@ -240,6 +277,7 @@ pub fn conclude(snapshot: &Snapshot, stats: bool) -> Result<(), Failure> {
     let account = snapshot.account();
     if stats {
         eprint!("{}", crate::metrics::statistics(snapshot));
+        eprint!("{}", crate::metrics::largest_flows(snapshot));
     }
     if snapshot.files_skipped > 0 {
         eprintln!(

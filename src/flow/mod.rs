@@ -7,6 +7,7 @@
 
 pub mod blocks;
 pub mod fragments;
+pub mod largest;
 pub mod reassembly;
 
 mod community_id;
@@ -25,15 +26,17 @@ mod test_packets;
 pub use community_id::community_id;
 pub use key::Key;
 pub use record::{EndReason, FlowRecord, TcpRecord};
-pub use settings::Settings;
+pub use settings::{SHUNT_BYTES_MAX, Settings};
 pub use state::{Counters, Flow};
 pub use tcp::{HISTORY_MAX, RoundTrips, TcpCounters};
 
 use crate::limits::BURST_MAX;
 use crate::packet::{Direction, Facts, FlowFacts, Frame, Timestamp};
 use crate::ring::Position;
+use arrayvec::ArrayVec;
 use expiry::Wheel;
 use key::{Secret, protocol};
+use largest::{Candidates, LARGEST_MAX, Large};
 use observation::{Observation, Untracked};
 use settings::{Class, Timeouts};
 use state::{Hot, bit, mark};
@@ -68,6 +71,12 @@ pub struct FlowCounters {
     pub fragments: u64,
     /// Packets that the capture cut off before their ports.
     pub cut_off: u64,
+    /// Packets of shunted flows, which were only counted. They are among `packets`.
+    pub shunted_packets: u64,
+    /// Bytes of their frames.
+    pub shunted_bytes: u64,
+    /// Flows that became shunted.
+    pub shunted_flows: u64,
 }
 
 impl FlowCounters {
@@ -78,6 +87,15 @@ impl FlowCounters {
             ("not_ip", self.not_ip),
             ("fragments", self.fragments),
             ("cut_off", self.cut_off),
+        ]
+    }
+
+    /// What was only counted, for metrics.
+    pub const fn shunted_named(&self) -> [(&'static str, u64); 3] {
+        [
+            ("shunted_packets", self.shunted_packets),
+            ("shunted_bytes", self.shunted_bytes),
+            ("shunted_flows", self.shunted_flows),
         ]
     }
 
@@ -108,6 +126,7 @@ pub struct Flows {
     /// Packets until the next look for idle flows.
     until_expiry: u32,
     counters: FlowCounters,
+    candidates: Candidates,
     /// Of the burst at work.
     burst: Vec<Observation>,
 }
@@ -134,6 +153,7 @@ impl Flows {
             latest: Timestamp::default(),
             until_expiry: EXPIRY_PACKETS,
             counters: FlowCounters::default(),
+            candidates: Candidates::default(),
             burst: vec![Observation::default(); BURST_MAX],
         }
     }
@@ -256,6 +276,17 @@ impl Flows {
         self.cold.get_mut(usize::try_from(index).ok()?)
     }
 
+    /// The flows with most bytes of those that are active or ended lately; see [`largest`].
+    pub fn largest(&self) -> ArrayVec<Large, LARGEST_MAX> {
+        largest::merged(self.candidates.all(self.latest, |id, index| {
+            let place = usize::try_from(index).ok()?;
+            let (hot, flow) = (self.hot.get(place)?, self.cold.get(place)?);
+            let over = Position::at(self.latest);
+            let record = FlowRecord::new(hot, flow, EndReason::Active, over);
+            (hot.id == id).then(|| Large::new(&record, false))
+        }))
+    }
+
     /// What was counted so far.
     pub const fn counters(&self) -> &FlowCounters {
         &self.counters
@@ -336,6 +367,9 @@ impl Flows {
             if Self::count(&self.timeouts, hot, flow, index, (seen, now), facts) {
                 self.rearm(index, now);
             }
+            if facts.flags & (FlowFacts::SHUNTED | FlowFacts::GROWN) != 0 {
+                self.note_large(place, seen, facts);
+            }
             true
         } else {
             self.search((seen, now), facts, may_end, ended)
@@ -375,9 +409,13 @@ impl Flows {
         facts.flags = if is_new { FlowFacts::NEW } else { 0 };
         if let Ok(place) = usize::try_from(index)
             && let (Some(hot), Some(flow)) = (self.hot.get_mut(place), self.cold.get_mut(place))
-            && Self::count(&self.timeouts, hot, flow, index, (seen, now), facts)
         {
-            self.rearm(index, now);
+            if Self::count(&self.timeouts, hot, flow, index, (seen, now), facts) {
+                self.rearm(index, now);
+            }
+            if facts.flags & (FlowFacts::SHUNTED | FlowFacts::GROWN) != 0 {
+                self.note_large(place, seen, facts);
+            }
         }
         true
     }
@@ -532,7 +570,15 @@ impl Flows {
         facts.id = hot.id;
         facts.index = index;
         facts.direction = direction;
+        let bytes = hot.ip_bytes_lately();
+        // The counters begin again at 0 when they overflow, so the mark stays from then on.
+        if hot.is_shunted() || bytes > timeouts.shunt {
+            facts.flags |= FlowFacts::SHUNTED;
+        }
         facts.jitter_us = hot.count(flow, seen, direction);
+        if largest::has_grown(bytes, hot.ip_bytes_lately()) {
+            facts.flags |= FlowFacts::GROWN;
+        }
         let lag_ns = now.nanos_since(hot.last_seen());
         if lag_ns != 0 || hot.has(0, mark::LAGS) {
             flow.lag_ns = lag_ns;
@@ -562,6 +608,30 @@ impl Flows {
         after != before && timeouts.idle(after) < timeouts.idle(before)
     }
 
+    /// A packet of a flow that is shunted, by then at the latest, or that may be among the largest.
+    #[inline(never)]
+    fn note_large(&mut self, place: usize, seen: &Observation, facts: &FlowFacts) {
+        let (Some(hot), Some(flow)) = (self.hot.get_mut(place), self.cold.get(place)) else {
+            return;
+        };
+        if facts.has(FlowFacts::SHUNTED) {
+            self.counters.shunted_packets += 1;
+            self.counters.shunted_bytes += u64::from(seen.frame_bytes);
+            if hot.set(1, mark::SHUNTED) {
+                self.counters.shunted_flows += 1;
+            }
+        }
+        if facts.has(FlowFacts::GROWN) {
+            let sides = [Direction::Originator, Direction::Responder];
+            let bytes = sides.map(|side| hot.counters(flow, side).ip_bytes);
+            let bytes = bytes
+                .iter()
+                .fold(0_u64, |sum, side| sum.saturating_add(*side));
+            self.candidates
+                .note(hot.id, facts.index, bytes, self.latest);
+        }
+    }
+
     /// Put a flow into the wheel again: it is new, or its deadline came nearer.
     #[cold]
     fn rearm(&mut self, index: u32, now: Timestamp) {
@@ -582,7 +652,9 @@ impl Flows {
             return;
         };
         if let (Some(hot), Some(flow)) = (self.hot.get(place), self.cold.get(place)) {
-            ended(&FlowRecord::new(hot, flow, reason, over));
+            let record = FlowRecord::new(hot, flow, reason, over);
+            self.candidates.end(&record, self.latest);
+            ended(&record);
         }
         if let Some(counter) = self.counters.ended.get_mut(usize::from(reason as u8)) {
             *counter += 1;

@@ -74,6 +74,8 @@ pub struct FlowRecord {
     pub state: &'static str,
     /// What was seen in order, one letter each, as in Zeek's log.
     pub history: ArrayString<HISTORY_MAX>,
+    /// Its last packets were only counted: it had more bytes than [`super::Settings::shunt_bytes`].
+    pub shunted: bool,
     /// Counters by direction.
     pub counters: [Counters; 2],
     /// TCP only.
@@ -116,6 +118,7 @@ impl FlowRecord {
             reason,
             state: final_state(hot, &history, &counters),
             history,
+            shunted: hot.is_shunted(),
             counters,
             tcp: (protocol == protocol::TCP).then(|| TcpRecord {
                 server_rtt_us: flow.tcp.server_rtt_us,

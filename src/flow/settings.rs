@@ -35,7 +35,15 @@ pub struct Settings {
     /// Seconds after which a flow that still talks ends and goes on as a new one; 0 for never. On,
     /// it costs each packet a look at the flow's start.
     pub active_s: u32,
+    /// Bytes of IP packets, both directions together, after which applications and rules no longer
+    /// look at the further packets of a flow; 0 for never, at most [`SHUNT_BYTES_MAX`]. They pass
+    /// and count.
+    pub shunt_bytes: u32,
 }
+
+/// Most that [`Settings::shunt_bytes`] can be, 2 GiB: every packet is compared with it, so it has to
+/// be within what the counters of the flow's first cache lines hold.
+pub const SHUNT_BYTES_MAX: u32 = 1 << 31;
 
 impl Default for Settings {
     fn default() -> Self {
@@ -52,6 +60,7 @@ impl Default for Settings {
             icmp_s: 60,
             other_s: 60,
             active_s: 0,
+            shunt_bytes: 0,
         }
     }
 }
@@ -72,12 +81,14 @@ pub(super) enum Class {
     Other,
 }
 
-/// The time-outs in nanoseconds, by class.
+/// The time-outs in nanoseconds, by class, and what else bounds flows.
 #[derive(Debug, Clone)]
 pub(super) struct Timeouts {
     idle: [u64; 9],
     /// Longest life of a flow; `u64::MAX` when there is no such limit.
     pub(super) active: u64,
+    /// Bytes after which a flow is shunted; `u64::MAX` when there is no such limit.
+    pub(super) shunt: u64,
 }
 
 impl Timeouts {
@@ -99,6 +110,10 @@ impl Timeouts {
             active: match settings.active_s {
                 0 => u64::MAX,
                 seconds => nanos(seconds),
+            },
+            shunt: match settings.shunt_bytes {
+                0 => u64::MAX,
+                bytes => bytes.min(SHUNT_BYTES_MAX).into(),
             },
         }
     }

@@ -68,8 +68,11 @@ pub(super) mod mark {
     pub(in crate::flow) const ACK_NOTED: u8 = 1 << 5;
     /// The history has the letter for payload.
     pub(in crate::flow) const DATA_NOTED: u8 = 1 << 6;
-    /// The last packet lags behind the clock: [`super::Flow::lag_ns`] says how far.
+    /// Of direction 0: the last packet lags behind the clock, and [`super::Flow::lag_ns`] says how
+    /// far.
     pub(in crate::flow) const LAGS: u8 = 1 << 7;
+    /// Of direction 1, in the same place: the flow is shunted, both directions of it.
+    pub(in crate::flow) const SHUNTED: u8 = 1 << 7;
 }
 
 impl Hot {
@@ -126,6 +129,19 @@ impl Hot {
     #[inline]
     pub(super) const fn packets_lately(&self, index: usize) -> u16 {
         self.packets[index]
+    }
+
+    /// Bytes of IP packets counted since either counter last overflowed, both directions.
+    #[inline]
+    pub(super) fn ip_bytes_lately(&self) -> u64 {
+        let [originator, responder] = self.ip_bytes;
+        u64::from(originator) + u64::from(responder)
+    }
+
+    /// Are further packets of the flow only counted?
+    #[inline]
+    pub(super) const fn is_shunted(&self) -> bool {
+        self.has(1, mark::SHUNTED)
     }
 
     /// Time of the last packet of either direction.

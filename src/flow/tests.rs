@@ -500,3 +500,141 @@ fn random_packets_keep_the_account() {
         .sum();
     assert_eq!(counted, packets);
 }
+
+#[test]
+fn a_flow_with_many_bytes_is_only_counted() {
+    let mut bench = Bench::new(&Settings {
+        flows_max: 8,
+        shunt_bytes: 2_500,
+        ..Settings::default()
+    });
+    let large = Packet::udp(1_000, 53).payload(972);
+    let shunted = |facts: FlowFacts| facts.has(FlowFacts::SHUNTED);
+    // 1,000 bytes each: the third makes it more, and the fourth is the first that comes then.
+    let seen: Vec<bool> = (0..5).map(|_| shunted(bench.send(&large))).collect();
+    assert_eq!(seen, [false, false, false, true, true]);
+    assert!(
+        shunted(bench.send(&large.clone().reverse())),
+        "both directions"
+    );
+    assert!(!shunted(bench.send(&Packet::udp(1_001, 53).payload(972))));
+    let counters = *bench.flows.counters();
+    assert_eq!(
+        counters.shunted_named().map(|(_, count)| count),
+        [3, 3_000, 1]
+    );
+    assert_eq!(counters.packets, 7);
+    let found: Vec<_> = bench
+        .finish()
+        .iter()
+        .map(|record| {
+            let bytes = record.counters.map(|counters| counters.ip_bytes);
+            (record.shunted, bytes)
+        })
+        .collect();
+    assert_eq!(found, [(true, [5_000, 1_000]), (false, [1_000, 0])]);
+}
+
+/// The small counters begin again at 0 after 4 GiB; the flow stays as it is.
+#[test]
+fn a_shunted_flow_stays_so_beyond_the_small_counters() {
+    let mut bench = Bench::new(&Settings {
+        flows_max: 8,
+        shunt_bytes: SHUNT_BYTES_MAX,
+        ..Settings::default()
+    });
+    let large = Packet::udp(1_000, 53).payload(65_000);
+    let each = 65_028;
+    let before = u64::from(SHUNT_BYTES_MAX) / each + 1;
+    for number in 0..u64::from(u32::MAX) / each + 100 {
+        let facts = bench.send(&large);
+        assert_eq!(facts.has(FlowFacts::SHUNTED), number >= before, "{number}");
+    }
+    let counters = *bench.flows.counters();
+    assert_eq!(counters.shunted_flows, 1);
+    assert_eq!(counters.packets - counters.shunted_packets, before);
+}
+
+#[test]
+fn a_new_flow_of_the_same_ends_is_looked_at_again() {
+    let mut bench = Bench::new(&Settings {
+        flows_max: 8,
+        shunt_bytes: 100,
+        ..Settings::default()
+    });
+    let packet = Packet::udp(1_000, 53).payload(972);
+    assert!(!bench.send(&packet).has(FlowFacts::SHUNTED));
+    assert!(bench.send(&packet).has(FlowFacts::SHUNTED));
+    bench.wait(1_000);
+    assert!(!bench.send(&packet).has(FlowFacts::SHUNTED));
+    assert_eq!(bench.flows.counters().shunted_flows, 1);
+}
+
+/// Sizes of the largest flows, largest first.
+fn sizes(flows: &Flows) -> Vec<u64> {
+    flows.largest().iter().map(Large::bytes).collect()
+}
+
+#[test]
+fn the_largest_flows_are_found_among_many() {
+    let mut bench = Bench::new(&Settings {
+        flows_max: 1_000,
+        ..Settings::default()
+    });
+    // Packets of all flows in turns, of 1,000 bytes; each flow has a twentieth more than another.
+    let mut packets = vec![20];
+    while packets.len() < 100 {
+        packets.push(packets[packets.len() - 1] * 21 / 20);
+    }
+    for round in 0..packets[99] {
+        for port in (0..100_u16).filter(|port| round < packets[usize::from(*port)]) {
+            bench.send(&Packet::udp(port, 53).payload(972));
+        }
+    }
+    let largest = packets[84..].iter().rev();
+    let expected: Vec<u64> = largest.map(|packets| packets * 1_000).collect();
+    assert_eq!(sizes(&bench.flows), expected);
+    let first = bench.flows.largest()[0];
+    assert_eq!((first.source.1, first.ended), (99, false));
+    assert_eq!(first.packets, [packets[99], 0]);
+    // They have the bytes of the moment, also between powers of two.
+    bench.send(&Packet::udp(99, 53).reverse().payload(72));
+    assert_eq!(bench.flows.largest()[0].ip_bytes, [expected[0], 100]);
+    bench.finish();
+    assert!(bench.flows.largest().iter().all(|large| large.ended));
+    assert_eq!(sizes(&bench.flows)[1..], expected[1..]);
+}
+
+#[test]
+fn a_large_flow_that_ended_is_forgotten_after_a_minute() {
+    let mut bench = Bench::small();
+    for port in [1_000, 1_001] {
+        bench.send(&Packet::udp(port, 53).payload(60_000));
+    }
+    bench.wait(20);
+    bench.send(&Packet::udp(1_001, 53).payload(10_000));
+    bench.wait(41);
+    let ended = |flows: &Flows| {
+        flows
+            .largest()
+            .iter()
+            .map(|large| large.ended)
+            .collect::<Vec<_>>()
+    };
+    assert_eq!(sizes(&bench.flows), [70_056, 60_028]);
+    assert_eq!(ended(&bench.flows), [false, true], "idle for a minute");
+    bench.wait(20);
+    assert_eq!(ended(&bench.flows), [true, true]);
+    bench.wait(45);
+    assert_eq!(sizes(&bench.flows), [70_056]);
+    bench.wait(20);
+    assert_eq!(sizes(&bench.flows), [0; 0]);
+}
+
+#[test]
+fn a_small_flow_is_no_large_one() {
+    let mut bench = Bench::small();
+    bench.send(&Packet::udp(1_000, 53).payload(4_000));
+    bench.finish();
+    assert_eq!(sizes(&bench.flows), [0; 0]);
+}

@@ -4,12 +4,14 @@ pub mod http;
 pub mod prometheus;
 
 use crate::dissect::application::stream;
+use crate::flow::largest::{LARGEST_MAX, Large, merged};
 use crate::flow::{self, fragments, reassembly};
 use crate::output::limit;
 use crate::output::queue::Dropped;
 use crate::packet::{DropReason, Frame, Stop, Timestamp};
 use crate::rules::{joins, outbox};
 use crate::worker::{idle, security};
+use arrayvec::ArrayVec;
 
 /// Everything one worker counts. Written by its worker alone; others read copies.
 #[derive(Debug, Default, Clone)]
@@ -32,6 +34,8 @@ pub struct Counters {
     pub fragments: fragments::Counters,
     /// Flow table.
     pub flows: flow::FlowCounters,
+    /// The flows with most bytes, once the worker has finished.
+    pub largest: ArrayVec<Large, LARGEST_MAX>,
     /// Applications.
     pub applications: stream::Counters,
     /// Stream reassembly.
@@ -233,6 +237,7 @@ pub fn statistics(snapshot: &Snapshot) -> String {
         let untracked = worker.flows.untracked_named();
         group("packets without a flow", &owned(&untracked));
         group("flows ended", &owned(&worker.flows.ended_named()));
+        group("only counted", &owned(&worker.flows.shunted_named()));
         group("applications", &owned(&worker.applications.named()));
         group("streams", &owned(&worker.reassembly.named()));
     }
@@ -281,5 +286,28 @@ pub fn statistics(snapshot: &Snapshot) -> String {
         ("cut", suppression.cut),
     ];
     group("periods of suppressed alerts", &owned(&periods));
+    text
+}
+
+/// The flows with most bytes over all workers, a line each: those that lasted to the end, and those
+/// that ended shortly before.
+pub fn largest_flows(snapshot: &Snapshot) -> String {
+    use std::fmt::Write;
+    let mut text = String::new();
+    let all = snapshot.workers.iter().flat_map(|worker| &worker.largest);
+    for large in merged(all.copied()) {
+        let packets = large.packets.iter().sum::<u64>();
+        let _ = write!(
+            text,
+            "large flow: {} {} to {} {}, protocol {}: IP bytes {}, packets {packets}",
+            large.source.0,
+            large.source.1,
+            large.destination.0,
+            large.destination.1,
+            large.protocol,
+            large.bytes(),
+        );
+        text.push_str(if large.shunted { ", shunted\n" } else { "\n" });
+    }
     text
 }

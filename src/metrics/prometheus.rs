@@ -212,6 +212,21 @@ fn flows(families: &Families, workers: &[Counters]) -> Result<(), prometheus::Er
         &[],
         &[(&[], sum(|worker| worker.flows.active))],
     )?;
+    families.count(
+        "wirelynx_shunted_flows_total",
+        "Flows of which further packets were only counted",
+        sum(|w| w.flows.shunted_flows),
+    )?;
+    families.count(
+        "wirelynx_shunted_packets_total",
+        "Packets of these flows that applications and rules did not look at",
+        sum(|w| w.flows.shunted_packets),
+    )?;
+    families.count(
+        "wirelynx_shunted_bytes_total",
+        "Bytes of the frames of these packets",
+        sum(|w| w.flows.shunted_bytes),
+    )?;
     families.counts(
         "wirelynx_applications_total",
         "What became of flows and messages in the application stage",

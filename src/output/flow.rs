@@ -60,6 +60,9 @@ fn flow(out: &mut impl Write, record: &FlowRecord) -> io::Result<()> {
     )?;
     // Bounded, and nothing but letters and a circumflex.
     write!(out, ",\"history\":\"{}\"", record.history)?;
+    if record.shunted {
+        out.write_all(b",\"shunted\":true")?;
+    }
     for side in [Direction::Originator, Direction::Responder] {
         direction(out, name(side), &record.counters[side.index()])?;
     }
@@ -190,6 +193,7 @@ mod tests {
             reason: EndReason::Closed,
             state: "SF",
             history: "ShADadFf".parse().unwrap(),
+            shunted: false,
             counters: [counters, Counters::default()],
             tcp: (protocol == 6).then(|| TcpRecord {
                 server_rtt_us: 10,
@@ -216,6 +220,7 @@ mod tests {
         }
         let mut bare = record(6);
         bare.vlan = Facts::NO_VLAN;
+        bare.shunted = true;
         bare.source.0 = "2001:db8::1".parse().unwrap();
         bare.tcp.as_mut().unwrap().counters[0].round_trips.samples = 1;
         check(&json(&bare), &schema, &schema, "record");
@@ -241,6 +246,10 @@ mod tests {
         assert_eq!(json["tcp"]["originator"]["flags"], "1b");
         assert_eq!(json["tcp"]["server_rtt_us"], 10);
         assert!(json["tcp"].get("client_rtt_us").is_none());
+        assert!(json["flow"].get("shunted").is_none());
+        let mut shunted = record(6);
+        shunted.shunted = true;
+        assert_eq!(self::json(&shunted)["flow"]["shunted"], true);
         assert_eq!(self::json(&record(253))["proto"], "253");
     }
 }

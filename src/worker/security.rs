@@ -113,8 +113,9 @@ impl SecurityWorker {
     /// A worker has changed its rules; true when this one just did.
     fn change(&mut self, sender: usize, senders: usize) -> bool {
         let before = Arc::clone(&self.rules);
-        let replaced = self.pass(sender, senders);
-        self.replaced = replaced.or(self.replaced.take());
+        if let Some(replaced) = self.pass(sender, senders) {
+            self.replaced = Some(replaced);
+        }
         !Arc::ptr_eq(&before, &self.rules)
     }
 

@@ -5,6 +5,11 @@
 //! calls, goes through all states of larger arrangements, and finds threads that wait for each
 //! other. Each is shown to fail with a protocol that is broken on purpose.
 
+#![allow(
+    clippy::unwrap_used,
+    reason = "this is a test throughout, and may stop at the first surprise"
+)]
+
 mod plan;
 mod steps;
 mod threads;

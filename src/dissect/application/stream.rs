@@ -263,6 +263,13 @@ impl Applications {
         }
     }
 
+    /// No more is looked at of a flow that goes on: what is kept for it is released.
+    pub fn leave(&mut self, state: &mut ApplicationState) {
+        if state.phase != Phase::Done {
+            self.unfollow(state);
+        }
+    }
+
     /// What the stage counted so far.
     pub const fn counters(&self) -> Counters {
         self.counters
