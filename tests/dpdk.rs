@@ -490,6 +490,51 @@ fn the_directions_of_a_tap_come_in_order_of_time() {
 }
 
 #[test]
+fn the_program_follows_a_flow_over_both_ports_of_a_tap() {
+    let _turn = TURN.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
+    let folder = tempfile::tempdir().unwrap();
+    let flags: Vec<(u8, bool)> = [(0x02, false), (0x12, true)]
+        .into_iter()
+        .chain((2..400).map(|number| (0x10, number % 2 == 1)))
+        .collect();
+    let all = segments(1_700_000_000_000_000, &flags);
+    let [there, back] = split(&all, |number| !flags[number].1);
+    let there = write_pcap(folder.path(), "there", &there);
+    let back = write_pcap(folder.path(), "back", &back);
+    let flows = folder.path().join("flows");
+    let cpu = dpdk_sys::allowed_cpus()[0];
+    let cpus = format!("workers.cpus=[{cpu}]");
+    let output = Command::new(env!("CARGO_BIN_EXE_wirelynx"))
+        .arg("run")
+        .args([
+            "-X",
+            "metrics.enabled=false",
+            "-X",
+            "capture.idle_exit_seconds=1",
+        ])
+        .args(["-X", "capture.tap_pairs=[[\"net_pcap0\", \"net_pcap1\"]]"])
+        .args(["-X", "output.alerts=", "-X", &cpus])
+        .arg("-X")
+        .arg(format!("output.flows={}", flows.display()))
+        .arg("-X")
+        .arg(format!(
+            "capture.ports=[\"net_pcap0,rx_pcap={}\", \"net_pcap1,rx_pcap={}\"]",
+            back.display(),
+            there.display()
+        ))
+        .output()
+        .unwrap();
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success(), "{said}");
+    assert!(said.contains(&format!("worker 0         {cpu} ")), "{said}");
+    assert!(said.contains("received 400 = passed 400"), "{said}");
+    let flows = std::fs::read_to_string(flows).unwrap();
+    assert_eq!(flows.lines().count(), 1, "{flows}");
+    assert!(flows.contains("\"src_port\":1024"), "{flows}");
+    assert!(flows.contains("\"history\":\"ShA"), "{flows}");
+}
+
+#[test]
 fn an_empty_pool_does_not_hang() {
     alone("an_empty_pool_does_not_hang", || {
         let folder = tempfile::tempdir().unwrap();

@@ -13,7 +13,8 @@ use nix::sched::{CpuSet, sched_setaffinity};
 use nix::unistd::Pid;
 use std::fmt::{self, Write as _};
 
-/// With fewer CPUs than this, none is kept free for the other threads, and one worker is enough.
+/// With fewer CPUs than this, none is kept free for the other threads, one worker is enough, and
+/// nothing is pinned unless CPUs are named: other programs would have to share a CPU with it.
 const CPUS_FEW: usize = 4;
 
 /// Workers for one security worker: joins see only the matches of rules, and few packets match.
@@ -24,7 +25,8 @@ const WORKERS_PER_SECURITY_WORKER: usize = 3;
 pub struct Wishes {
     /// Workers; 0 for as many as there are physical cores for them.
     pub workers: usize,
-    /// Security workers; 0 for one to every three workers.
+    /// Security workers; 0 for one to every three workers, and none beside a single worker, which
+    /// keeps all rules.
     pub security: usize,
     /// CPUs of workers and security workers, in this order; empty to have them chosen.
     pub cpus: Vec<usize>,
@@ -139,15 +141,17 @@ impl Plan {
             rows: Vec::new(),
         };
         let (workers, security) = plan.counts(wishes, machine, &usable)?;
+        let named = !wishes.cpus.is_empty();
+        let cpus = machine.allowed().len();
         // One more for the others, which need some time too.
-        let pinned = !wishes.cpus.is_empty() || workers + security < machine.allowed().len();
-        if pinned {
+        let fits = cpus >= CPUS_FEW && workers + security < cpus;
+        if named || fits {
             plan.pin(wishes, machine, usable, (workers, security));
         } else {
-            let cpus = machine.allowed().len();
             plan.warnings.push(format!(
                 "no thread is pinned: workers ({workers}), security workers ({security}) and the \
-                 others are more than the {cpus} CPUs that this process may use"
+                 others have {cpus} CPUs; pinning takes at least {CPUS_FEW} and one for each \
+                 thread, or workers.cpus"
             ));
             plan.workers = vec![None; workers];
             plan.security = vec![None; security];
@@ -190,7 +194,9 @@ impl Plan {
             ));
         }
         workers = workers.min(widest);
-        if wishes.security == 0 {
+        if wishes.security == 0 && workers == 1 {
+            security = 0;
+        } else if wishes.security == 0 {
             let left = cores.saturating_sub(workers).max(1);
             security = security.min(workers).min(left);
         }

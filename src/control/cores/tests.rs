@@ -94,7 +94,7 @@ fn never_more_workers_than_queues() {
     let machine = server(0..16);
     let one = plan(&wishes(0, 0, &[], port("a", Some(1), 1)), &machine);
     assert_eq!(cpus(&one).0, [4]);
-    assert_eq!(cpus(&one).1, [5]);
+    assert_eq!(cpus(&one).1, [0; 0], "a single worker keeps all rules");
     let asked = plan(&wishes(5, 0, &[], port("a", Some(1), 2)), &machine);
     assert_eq!(asked.workers.len(), 2);
     assert!(asked.warnings[0].contains("more receive queues than 2"));
@@ -102,10 +102,13 @@ fn never_more_workers_than_queues() {
 
 #[test]
 fn few_cpus_have_one_worker() {
-    let three = plan(&wishes(0, 0, &[], port("a", None, 64)), &desktop(3));
-    assert_eq!(cpus(&three), (vec![0], vec![1], vec![2]));
+    let three = plan(&wishes(0, 1, &[], port("a", None, 64)), &desktop(3));
+    assert_eq!(
+        (&three.workers, &three.security),
+        (&vec![None], &vec![None])
+    );
     let two = plan(&wishes(0, 0, &[], port("a", None, 64)), &desktop(2));
-    assert_eq!((&two.workers, &two.security), (&vec![None], &vec![None]));
+    assert_eq!((&two.workers, &two.security), (&vec![None], &vec![]));
     assert_eq!(two.others, [0, 1]);
     assert!(two.warnings[0].contains("no thread is pinned"), "{two:?}");
     let four = plan(&wishes(0, 0, &[], port("a", None, 64)), &desktop(4));
@@ -120,8 +123,8 @@ fn more_threads_than_cpus_are_not_pinned() {
     assert_eq!(
         many.warnings,
         [
-            "no thread is pinned: workers (4), security workers (2) and the others are more than the \
-             2 CPUs that this process may use"
+            "no thread is pinned: workers (4), security workers (2) and the others have 2 CPUs; \
+             pinning takes at least 4 and one for each thread, or workers.cpus"
         ]
     );
     let nobody = plan(&wishes(0, 0, &[], port("a", None, 1)), &desktop(0));
@@ -142,11 +145,11 @@ fn named_cpus_are_taken_in_their_order() {
     assert_eq!(cpus(&counted).0, [4, 5, 6]);
     assert_eq!(cpus(&counted).1, [7]);
     // The security worker that nobody asked for shares CPUs with the others.
+    let all = plan(&wishes(2, 0, &[6, 7], port("a", Some(1), 8)), &machine);
+    assert_eq!(all.workers, [Some(6), Some(7)]);
+    assert_eq!(all.security, [None]);
     let single = plan(&wishes(0, 0, &[6], port("a", Some(1), 8)), &machine);
-    assert_eq!(
-        (single.workers, single.security),
-        (vec![Some(6)], vec![None])
-    );
+    assert_eq!((single.workers, single.security), (vec![Some(6)], vec![]));
     assert!(!single.others.contains(&6));
 }
 
