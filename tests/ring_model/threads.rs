@@ -361,7 +361,7 @@ fn two_senders_to_two_merges() {
     // Each thread sends so many items of one time to one merge that its ring is full.
     const CROSSED: &[&[Step]] = &[&[item(1, 1, 0); 4], &[item(1, 2, 1); 4]];
     let bounds = Bounds {
-        runs: Some(60),
+        runs: Some(20),
         ..narrow(1)
     };
     check::<Sound>(CROSSED, 2, bounds);
