@@ -6,6 +6,7 @@
 
 use crate::flow;
 use crate::output::limit::{KEYS_MAX, Limit};
+use crate::rules::mask::Mask;
 use crate::worker::idle;
 use serde::{Deserialize, Serialize};
 use std::net::SocketAddr;
@@ -35,6 +36,8 @@ pub struct Config {
     pub limits: Limits,
     /// How many workers there are, and where.
     pub workers: Workers,
+    /// Where rules run whose events are on several workers.
+    pub security: Security,
     /// What a worker does while nothing arrives.
     pub idle: idle::Settings,
 }
@@ -290,6 +293,28 @@ pub enum Error {
     },
 }
 
+/// `[security]`
+#[derive(Debug, Default, Clone, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Security {
+    /// Security workers; 0 for as many as suit the cores, and none beside a single worker.
+    pub workers: usize,
+    /// Rules given to security workers by hand, such as `(1:1-4,6)(2:5)`; empty for none.
+    pub rules_mask: String,
+}
+
+impl Security {
+    /// The mask, if there is one.
+    ///
+    /// # Errors
+    /// It is none; the text says what is expected.
+    pub fn mask(&self) -> Result<Option<Mask>, String> {
+        let mask = (!self.rules_mask.trim().is_empty()).then(|| self.rules_mask.parse());
+        mask.transpose()
+            .map_err(|error: String| format!("security.rules_mask: {error}"))
+    }
+}
+
 impl Config {
     /// From a file, if one is given, with `key=value` settings over it.
     ///
@@ -349,6 +374,20 @@ impl Config {
             "workers.count",
             workers.to_string(),
             "0 (as many as there are cores) to 64",
+        )?;
+        let security = self.security.workers;
+        require(
+            security <= 64,
+            "security.workers",
+            security.to_string(),
+            "0 (as many as suit the cores) to 64",
+        )?;
+        let mask = &self.security.rules_mask;
+        require(
+            self.security.mask().is_ok(),
+            "security.rules_mask",
+            format!("'{mask}'"),
+            "groups such as (1:1-4,6)(2:5,7-10): a thread from 1, and ids or ranges of ids",
         )?;
         for (key, micros) in [
             ("idle.poll_us", self.idle.poll_us),

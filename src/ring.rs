@@ -38,7 +38,7 @@ use crossbeam::utils::{Backoff, CachePadded};
 use std::collections::VecDeque;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 /// Items of one batch: handing over costs some 30 ns, so with these 1 ns an item.
 pub const ITEMS_MAX: usize = 32;
@@ -221,6 +221,9 @@ pub enum WhenFull {
     Drop,
 }
 
+/// How long the last items wait for a consumer that takes nothing: a run has to end.
+const LAST_WAIT: Duration = Duration::from_millis(300);
+
 /// How long a sender that waits sleeps between two looks, once it has looked some times.
 const PAUSE: Duration = Duration::from_micros(50);
 
@@ -399,11 +402,18 @@ impl<T, L: Link<T>> Sender<T, L> {
         Ok(())
     }
 
-    /// Hand over what is pending, however long that takes, unless the consumer is gone.
-    pub fn finish(&mut self) {
-        while self.flush().is_err() && !self.is_closed() {
+    /// Hand over what is pending, before nothing more comes. Where nothing waits for a consumer
+    /// otherwise, only [`LAST_WAIT`]. Gives the number of items that were not handed over.
+    pub fn finish(&mut self, when_full: WhenFull) -> usize {
+        let start = Instant::now();
+        while self.flush().is_err() {
+            let is_late = when_full == WhenFull::Drop && start.elapsed() > LAST_WAIT;
+            if is_late || self.is_closed() {
+                return self.pending();
+            }
             std::thread::sleep(PAUSE);
         }
+        0
     }
 
     /// Number of items that are pending.
@@ -575,6 +585,11 @@ impl<T, L: Link<T>> Merge<T, L> {
             }),
             None => Next::Until(Timestamp::default()),
         }
+    }
+
+    /// Number of senders.
+    pub fn senders(&self) -> usize {
+        self.inputs.len()
     }
 
     /// Empty the rings, up to a bound, while what comes out of them has to wait: a sender that

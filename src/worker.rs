@@ -22,6 +22,7 @@ use crate::ring::Position;
 use crate::rules::guards::Filter;
 use crate::rules::joins::Limits;
 use crate::rules::outbox::Outbox;
+use crate::rules::placement::Placement;
 use crate::rules::{Engine, RuleCounts, RuleSet};
 use std::cell::Cell;
 use std::ops::Range;
@@ -51,14 +52,25 @@ pub struct Settings {
 }
 
 impl Settings {
+    /// The engine of a worker with these settings, that will get the outbox of another.
+    fn prepared(&self, rules: &RuleSet, placement: Option<&Placement>) -> Engine {
+        let (limits, seed) = self.for_rules();
+        Engine::prepared(rules, limits, seed, placement)
+    }
+
     /// The engine of a worker with these settings, which hands some rules over if told so.
     fn engine(&self, rules: &RuleSet, outbox: Option<Outbox>) -> Engine {
+        let (limits, seed) = self.for_rules();
+        Engine::with_outbox(rules, limits, seed, outbox)
+    }
+
+    fn for_rules(&self) -> (Limits, u64) {
         let seed = u64::try_from(self.seed & u128::from(u64::MAX)).unwrap_or(0);
         let limits = self.instances.unwrap_or(Limits {
             per_rule: 100_000,
             total: 1_000_000,
         });
-        Engine::with_outbox(rules, limits, seed, outbox)
+        (limits, seed)
     }
 }
 

@@ -99,8 +99,8 @@ pub enum Error {
     },
     /// More threads than CPUs.
     #[error(
-        "workers.cpus names {named} CPUs, but {workers} workers and {security} security workers \
-         need one each"
+        "workers.cpus names {named} CPUs, but workers ({workers}) and security workers \
+         ({security}) need one each"
     )]
     TooFew {
         /// CPUs named.
@@ -144,12 +144,10 @@ impl Plan {
         if pinned {
             plan.pin(wishes, machine, usable, (workers, security));
         } else {
+            let cpus = machine.allowed().len();
             plan.warnings.push(format!(
-                "no thread is pinned: {} workers, {} security workers and the others are more \
-                 than the {} CPUs that this process may use",
-                workers,
-                security,
-                machine.allowed().len()
+                "no thread is pinned: workers ({workers}), security workers ({security}) and the \
+                 others are more than the {cpus} CPUs that this process may use"
             ));
             plan.workers = vec![None; workers];
             plan.security = vec![None; security];
@@ -186,8 +184,8 @@ impl Plan {
         };
         if wishes.workers > widest {
             self.warnings.push(format!(
-                "{} workers are configured, but no port has more than {widest} receive queues: \
-                 {widest} workers",
+                "workers.count is {}, but no port has more receive queues than {widest}: so many \
+                 workers there are",
                 wishes.workers
             ));
         }

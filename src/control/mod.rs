@@ -2,6 +2,8 @@
 
 pub mod cores;
 pub mod extract;
+#[cfg(feature = "dpdk")]
+mod live;
 pub mod load;
 pub mod pipeline;
 pub mod progress;

@@ -179,17 +179,23 @@ impl Pipeline {
 }
 
 /// Bounds of one of several workers: together they have those of one.
-pub fn of_each(settings: &Settings, workers: usize) -> Settings {
+fn of_each(settings: &Settings, workers: usize) -> Settings {
+    let mut settings = share_of(settings, workers);
+    // The reader puts fragments together, and leaves out what is not wanted.
+    settings.fragments.datagrams_max = 1;
+    settings.defragmented = true;
+    settings.filter = None;
+    settings
+}
+
+/// The same bounds for each of several workers: together they have those of one.
+pub fn share_of(settings: &Settings, workers: usize) -> Settings {
     let mut settings = settings.clone();
     let flows = &mut settings.flows.flows_max;
     *flows = flows.div_ceil(workers).max(1);
     let streams = &mut settings.applications.flows_max;
     let count = u32::try_from(workers).unwrap_or(u32::MAX);
     *streams = streams.div_ceil(count).max(1);
-    // The reader puts fragments together, and leaves out what is not wanted.
-    settings.fragments.datagrams_max = 1;
-    settings.defragmented = true;
-    settings.filter = None;
     settings
 }
 
@@ -250,7 +256,7 @@ fn verify(
         let progress = worker.work(&mut queue);
         queue.advance(worker.settled(), worker.settled(), true);
         match progress {
-            security::Progress::Worked => backoff.reset(),
+            security::Progress::Worked | security::Progress::Changed => backoff.reset(),
             security::Progress::Idle => rest(&backoff),
             security::Progress::End => break,
         }

@@ -9,7 +9,11 @@ use super::socket::Listener;
 use crate::metrics::Snapshot;
 use crate::output::writer::Queue;
 use crate::rules::RuleSet;
-use crate::worker::reload::{Outdated, Replaced, Replacement};
+use crate::rules::mask::Mask;
+use crate::rules::placement::Placement;
+use crate::rules::reload::Adopted;
+use crate::worker::reload::{Next, Outdated, Replaced, Replacement};
+use crate::worker::security::SecurityWorker;
 use crate::worker::{Settings, Worker};
 use crossbeam::channel::{Receiver, Sender, bounded};
 use serde::Serialize;
@@ -58,7 +62,7 @@ pub struct Changed {
     pub swap_us: u64,
 }
 
-/// Rules on their way to the worker, with their ids in load order.
+/// Rules on their way to a worker, with their ids in load order.
 struct Handover {
     replacement: Replacement,
     ids: Vec<String>,
@@ -66,7 +70,7 @@ struct Handover {
 
 type Answer = (Result<Replaced, Outdated>, Duration);
 
-/// The worker's end.
+/// A worker's end.
 #[derive(Debug)]
 pub struct Inbox {
     handovers: Receiver<Handover>,
@@ -92,44 +96,112 @@ impl Inbox {
     }
 }
 
+/// A security worker's end.
+#[derive(Debug)]
+pub struct SecurityInbox {
+    handovers: Receiver<Handover>,
+    ready: Sender<()>,
+    answers: Sender<Answer>,
+}
+
+impl SecurityInbox {
+    /// To be called now and then: have the security worker expect new rules, and tell when all
+    /// workers have changed to them.
+    pub fn serve(&self, worker: &mut SecurityWorker) {
+        if let Ok(Handover { replacement, .. }) = self.handovers.try_recv() {
+            worker.expect(replacement);
+            let _ = self.ready.try_send(());
+        }
+        if let Some(replaced) = worker.replaced() {
+            let _ = self.answers.try_send((Ok(replaced), Duration::ZERO));
+        }
+    }
+}
+
+/// The reloader's end of an inbox.
+#[derive(Debug)]
+struct Seat {
+    handovers: Sender<Handover>,
+    answers: Receiver<Answer>,
+    /// Of a security worker: it expects the rules.
+    ready: Option<Receiver<()>>,
+}
+
+/// Who runs rules, beside a single worker.
+#[derive(Debug, Default, Clone)]
+pub struct Crew {
+    /// Workers, at least 1.
+    pub workers: usize,
+    /// Security workers; none where the single worker keeps all rules.
+    pub security: usize,
+    /// Rules given to security workers by hand.
+    pub mask: Option<Mask>,
+}
+
 /// Reads, compiles and hands over.
 #[derive(Debug)]
 pub struct Reloader {
     source: Source,
     settings: Settings,
+    crew: Crew,
     current: Arc<RuleSet>,
-    handovers: Sender<Handover>,
-    answers: Receiver<Answer>,
+    workers: Vec<Seat>,
+    security: Vec<Seat>,
     shown: Shown,
 }
 
 impl Reloader {
-    /// For a worker with these settings, which runs `current`, read from `source`.
+    /// For workers with these settings, which run `current`, read from `source`. Gives an inbox to
+    /// each worker and security worker.
     pub fn new(
         source: Source,
         settings: Settings,
+        crew: Crew,
         current: Arc<RuleSet>,
         shown: Shown,
-    ) -> (Self, Inbox) {
-        let (handovers, inbox) = bounded(1);
-        let (answer, answers) = bounded(1);
+    ) -> (Self, Vec<Inbox>, Vec<SecurityInbox>) {
         show(&shown, |shown| {
             shown.reloads.generation = 1;
             shown.reloads.timestamp_seconds = now_seconds();
         });
-        let inbox = Inbox {
-            handovers: inbox,
-            answers: answer,
-        };
-        let reloader = Self {
+        let mut reloader = Self {
             source,
             settings,
             current,
-            handovers,
-            answers,
+            workers: Vec::new(),
+            security: Vec::new(),
             shown,
+            crew,
         };
-        (reloader, inbox)
+        let mut inboxes = Vec::new();
+        for _ in 0..reloader.crew.workers.max(1) {
+            let ((handovers, inbox), (answer, answers)) = (bounded(1), bounded(1));
+            reloader.workers.push(Seat {
+                handovers,
+                answers,
+                ready: None,
+            });
+            inboxes.push(Inbox {
+                handovers: inbox,
+                answers: answer,
+            });
+        }
+        let mut security = Vec::new();
+        for _ in 0..reloader.crew.security {
+            let ((handovers, inbox), (answer, answers)) = (bounded(1), bounded(1));
+            let (tell, ready) = bounded(1);
+            reloader.security.push(Seat {
+                handovers,
+                answers,
+                ready: Some(ready),
+            });
+            security.push(SecurityInbox {
+                handovers: inbox,
+                ready: tell,
+                answers: answer,
+            });
+        }
+        (reloader, inboxes, security)
     }
 
     /// Read the rules again and run them, or say why not. Waits for the worker.
@@ -159,19 +231,47 @@ impl Reloader {
         }
     }
 
+    /// Have all security workers expect the rules, then all workers change to them; waits for all.
+    fn hand_over(&self, next: &Next) -> Result<(Adopted, Duration), Refused> {
+        let ids = load::ids(&next.rules);
+        let placement = (self.crew.security > 0).then(|| {
+            let mask = self.crew.mask.as_ref();
+            Arc::new(Placement::spread(&next.rules, self.crew.security, mask))
+        });
+        // All memory is taken before the first of them changes.
+        let make = |seat: &Seat| {
+            let placement = placement.clone().filter(|_| seat.ready.is_none());
+            Handover {
+                replacement: next.replacement(&self.settings, placement),
+                ids: ids.clone(),
+            }
+        };
+        let seats = || self.security.iter().chain(&self.workers);
+        let handovers: Vec<Handover> = seats().map(make).collect();
+        for (seat, handover) in seats().zip(handovers) {
+            seat.handovers.send(handover).map_err(ends)?;
+            if let Some(ready) = &seat.ready {
+                ready.recv().map_err(ends)?;
+            }
+        }
+        let (mut adopted, mut longest) = (Adopted::default(), Duration::ZERO);
+        for seat in self.workers.iter().chain(&self.security) {
+            let (replaced, took) = seat.answers.recv().map_err(ends)?;
+            let of_seat = replaced
+                .map_err(|error| Refused::of(error.to_string()))?
+                .adopted;
+            adopted.kept += of_seat.kept;
+            adopted.dropped += of_seat.dropped;
+            longest = longest.max(took);
+        }
+        Ok((adopted, longest))
+    }
+
     fn try_reload(&mut self) -> Result<Changed, Refused> {
         let rules = load::whole(&self.source)?;
-        let replacement = Replacement::new(rules, &self.current, &self.settings);
-        let rules = Arc::clone(replacement.rules());
-        let changes = replacement.changes().clone();
-        let ids = load::ids(&rules);
-        let ends = |_| Refused::of("the run is ending".to_owned());
-        let handover = Handover { replacement, ids };
-        self.handovers.send(handover).map_err(|_| ends(()))?;
-        let (replaced, took) = self.answers.recv().map_err(|_| ends(()))?;
-        let adopted = replaced
-            .map_err(|error| Refused::of(error.to_string()))?
-            .adopted;
+        let next = Next::new(rules, &self.current);
+        let (adopted, took) = self.hand_over(&next)?;
+        let (rules, changes) = (next.rules, next.changes);
         self.current = rules;
         let generation = show(&self.shown, |shown| {
             shown.files_skipped = 0;
@@ -193,6 +293,11 @@ impl Reloader {
             swap_us: u64::try_from(took.as_micros()).unwrap_or(u64::MAX),
         })
     }
+}
+
+/// The run ends meanwhile.
+fn ends<E>(_: E) -> Refused {
+    Refused::of("the run is ending".to_owned())
 }
 
 /// Count a reload; gives the generation.
@@ -296,7 +401,10 @@ mod tests {
         let settings = small();
         let mut worker = Worker::new(Arc::clone(&rules), &settings, Scope::Rules);
         let shown = Shown::default();
-        let (reloader, inbox) = Reloader::new(source, settings, Arc::clone(&rules), shown);
+        let crew = Crew::default();
+        let (reloader, mut inboxes, _) =
+            Reloader::new(source, settings, crew, Arc::clone(&rules), shown);
+        let inbox = inboxes.remove(0);
         let sinks = Sinks {
             alerts: None,
             format: Format::Json,
@@ -403,7 +511,10 @@ mod tests {
             lists: None,
         };
         let rules = Arc::new(load::whole(&source).unwrap());
-        let (mut reloader, inbox) = Reloader::new(source, small(), rules, Shown::default());
+        let crew = Crew::default();
+        let (mut reloader, mut inboxes, _) =
+            Reloader::new(source, small(), crew, rules, Shown::default());
+        let inbox = inboxes.remove(0);
         let waiting = std::thread::spawn(move || refused(reloader.reload()).error);
         while inbox.handovers.is_empty() {
             std::thread::yield_now();

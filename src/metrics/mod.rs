@@ -10,7 +10,7 @@ use crate::output::limit;
 use crate::output::queue::Dropped;
 use crate::packet::{DropReason, Frame, Stop, Timestamp};
 use crate::rules::{joins, outbox};
-use crate::worker::security;
+use crate::worker::{idle, security};
 use arrayvec::ArrayVec;
 
 /// Everything one worker counts. Written by its worker alone; others read copies.
@@ -181,6 +181,10 @@ pub struct Snapshot {
     pub files_skipped: u64,
     /// Of each security worker.
     pub security: Vec<security::Counters>,
+    /// How workers spent their time.
+    pub idle: Vec<idle::Counters>,
+    /// Alerts and flow records that reached their output.
+    pub events_written: [u64; 2],
     /// Events lost before their writer, or at it.
     pub events_dropped: Dropped,
     /// Alerts that were limited.

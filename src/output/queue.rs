@@ -9,10 +9,6 @@ use crate::rules::RuleSet;
 use crate::rules::joins::Alert;
 use crate::worker::Sink;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
-
-/// How long the last events wait for a writer that is stuck, live: a run has to end.
-const LAST_WAIT: Duration = Duration::from_millis(500);
 
 /// What goes to the writer of alerts.
 #[derive(Debug)]
@@ -70,15 +66,8 @@ impl<T> Lane<T> {
         while let Some((position, event)) = self.held.pop() {
             self.send(position, event);
         }
-        let start = Instant::now();
-        while self.sender.flush().is_err() {
-            let is_late = self.when_full == WhenFull::Drop && start.elapsed() > LAST_WAIT;
-            if is_late || self.sender.is_closed() {
-                self.dropped += u64::try_from(self.sender.pending()).unwrap_or(u64::MAX);
-                return;
-            }
-            std::thread::sleep(Duration::from_micros(200));
-        }
+        let left = self.sender.finish(self.when_full);
+        self.dropped += u64::try_from(left).unwrap_or(u64::MAX);
     }
 }
 

@@ -4,8 +4,10 @@ use super::guards::Message;
 use super::joined::{Joined, Seen};
 use super::joins::{self, Alert, Joins, Limits, Match, SamePacket};
 use super::outbox::Outbox;
+use super::placement::Placement;
 use super::program::{self, Program};
 use super::record::Hash;
+use super::reload::Changes;
 use super::remote::{Arrived, Kind, Remote, Shown};
 use super::steps::{Remembered, What};
 use super::{EVENT_BITS, RULE_BITS, RuleSet, at, index};
@@ -14,6 +16,7 @@ use crate::dissect::{Protocol, ProtocolSet};
 use crate::expr::Mode;
 use crate::packet::Timestamp;
 use crate::ring::Position;
+use std::sync::Arc;
 
 /// Evaluates the rules on the packets of one worker, or on the matches of one security worker.
 #[derive(Debug)]
@@ -65,6 +68,18 @@ impl Engine {
 
     /// As [`Engine::new`], with rules that run elsewhere.
     pub fn with_outbox(rules: &RuleSet, limits: Limits, seed: u64, outbox: Option<Outbox>) -> Self {
+        let placement = outbox.as_ref().map(Outbox::placement);
+        let engine = Self::prepared(rules, limits, seed, placement.map(AsRef::as_ref));
+        Self { outbox, ..engine }
+    }
+
+    /// As [`Engine::with_outbox`], to be given the outbox of another engine.
+    pub fn prepared(
+        rules: &RuleSet,
+        limits: Limits,
+        seed: u64,
+        placement: Option<&Placement>,
+    ) -> Self {
         let record = rules
             .programs
             .iter()
@@ -73,9 +88,9 @@ impl Engine {
             .unwrap_or(0);
         Self {
             joins: Joins::new(&rules.programs, &rules.steps, limits, seed, |rule| {
-                outbox.as_ref().is_some_and(|outbox| outbox.is_away(rule))
+                placement.is_some_and(|placement| placement.is_away(rule))
             }),
-            outbox,
+            outbox: None,
             round: 0,
             found: Vec::new(),
             record: vec![0; record],
@@ -219,6 +234,19 @@ impl Engine {
         }
     }
 
+    /// Take the outbox of the engine that this one follows.
+    pub(super) fn take_outbox(
+        &mut self,
+        old: &mut Self,
+        placement: Option<Arc<Placement>>,
+        changes: &Changes,
+    ) {
+        self.outbox = old.outbox.take();
+        if let (Some(outbox), Some(placement)) = (&mut self.outbox, placement) {
+            outbox.change_rules(placement, self.steps.len(), changes);
+        }
+    }
+
     /// What is handed over to other places, if anything is.
     pub fn outbox(&mut self) -> Option<&mut Outbox> {
         self.outbox.as_mut()
@@ -274,7 +302,7 @@ impl Engine {
                 self.joins
                     .time_out_lazily(program, rule, now, &mut arrived, emit)
             }
-            Kind::Event(_) | Kind::TimeOuts => false,
+            Kind::Event(_) | Kind::TimeOuts | Kind::Rules => false,
         };
         if let Some(found) = self.found.get_mut(place) {
             found.is_done = reported && rules.mode == Mode::Compat;

@@ -4,6 +4,7 @@ use super::guards::Message;
 use super::placement::{Destination, Placement};
 use super::program::{Event, Program, Slot};
 use super::record::{Hash, Part};
+use super::reload::Changes;
 use super::remote::{Kind, Remote};
 use super::steps::What;
 use crate::ring::{self, Position, Sender, WhenFull};
@@ -25,6 +26,8 @@ pub struct Outbox {
     senders: Vec<Sender<Remote>>,
     when_full: WhenFull,
     counters: Counters,
+    /// Of each sender: it has not been told yet that matches are of other rules.
+    owed: Vec<bool>,
 }
 
 impl Outbox {
@@ -37,6 +40,7 @@ impl Outbox {
     ) -> Self {
         Self {
             placement,
+            owed: vec![false; senders.len()],
             senders,
             when_full,
             counters: Counters {
@@ -44,6 +48,44 @@ impl Outbox {
                 dropped: vec![0; rules],
             },
         }
+    }
+
+    /// Where rules run.
+    pub fn placement(&self) -> &Arc<Placement> {
+        &self.placement
+    }
+
+    /// Matches from here on are of these rules.
+    pub fn change_rules(&mut self, placement: Arc<Placement>, rules: usize, changes: &Changes) {
+        self.placement = placement;
+        self.owed.fill(true);
+        let old = std::mem::take(&mut self.counters);
+        let moved = |counts: &[u64]| {
+            let mut new = vec![0; rules];
+            for (from, to) in changes.same_id() {
+                let count = counts.get(super::at(from)).copied().unwrap_or(0);
+                if let Some(place) = new.get_mut(super::at(to)) {
+                    *place = count;
+                }
+            }
+            new
+        };
+        self.counters.sent = moved(&old.sent);
+        self.counters.dropped = moved(&old.dropped);
+        (0..self.senders.len()).for_each(|number| _ = self.pay(number));
+    }
+
+    /// Tell a security worker of new rules, if there are any; false when there is no room.
+    fn pay(&mut self, number: usize) -> bool {
+        let (Some(owed), Some(sender)) = (self.owed.get_mut(number), self.senders.get_mut(number))
+        else {
+            return false;
+        };
+        if *owed && sender.make_room(0, self.when_full) {
+            sender.push(Position::default(), Remote::of_next_rules(), |_| {});
+            *owed = false;
+        }
+        !*owed
     }
 
     /// What was handed over.
@@ -60,7 +102,11 @@ impl Outbox {
     /// No further match comes before this. With `hurry`, what is pending goes now, as far as there
     /// is room.
     pub fn advance(&mut self, to: Position, hurry: bool) {
-        for sender in &mut self.senders {
+        for number in 0..self.senders.len() {
+            self.pay(number);
+            let Some(sender) = self.senders.get_mut(number) else {
+                return;
+            };
             sender.advance_to(to);
             if hurry {
                 let _ = sender.flush();
@@ -68,9 +114,12 @@ impl Outbox {
         }
     }
 
-    /// Hand everything over, before nothing more comes.
+    /// Hand everything over, before nothing more comes. Live, a security worker that takes nothing
+    /// is not waited for.
     pub fn finish(&mut self) {
-        self.senders.iter_mut().for_each(Sender::finish);
+        for sender in &mut self.senders {
+            sender.finish(self.when_full);
+        }
     }
 
     /// Hand over what a packet shows of a rule, if that may lead to anything.
@@ -88,14 +137,16 @@ impl Outbox {
         let place = super::at(rule);
         let event = match remote.kind {
             Kind::Event(number) => number,
-            Kind::Both | Kind::TimeOuts => 0,
+            Kind::Both | Kind::TimeOuts | Kind::Rules => 0,
         };
         let to = match self.placement.of(place, event) {
             Destination::Worker(worker) => worker,
             Destination::Key(parts) => self.placement.worker_of(key_of(parts, message, seed)),
         };
         add(&mut self.counters.sent, place);
-        if !ring::make_room(&mut self.senders, to, length, position, self.when_full) {
+        if !self.pay(to)
+            || !ring::make_room(&mut self.senders, to, length, position, self.when_full)
+        {
             add(&mut self.counters.dropped, place);
             return;
         }

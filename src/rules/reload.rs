@@ -4,10 +4,12 @@
 //! Everything that takes time (compiling, comparing, taking memory) is done here before the swap;
 //! the swap itself moves the instances of each unchanged rule in one piece and renumbers deadlines.
 
+use super::placement::Placement;
 use super::property::{Node, OperatorNode, Property};
 use super::{Engine, RuleSet};
 use crate::expr::{self, Expr};
 use std::collections::HashMap;
+use std::sync::Arc;
 
 /// What becomes of each rule when one rule set follows another.
 #[derive(Debug, Default, Clone, PartialEq, Eq)]
@@ -126,7 +128,14 @@ impl RuleSet {
 impl Engine {
     /// Take over from the engine of the old rules, between two packets. Both engines must have been
     /// made with the same limits and seed.
-    pub fn adopt(&mut self, old: &mut Self, changes: &Changes) -> Adopted {
+    /// `placement` is that of the new rules, where some run elsewhere.
+    pub fn adopt(
+        &mut self,
+        old: &mut Self,
+        placement: Option<Arc<Placement>>,
+        changes: &Changes,
+    ) -> Adopted {
+        self.take_outbox(old, placement, changes);
         for (from, to) in changes.same_id() {
             let from = old.steps.get(super::at(from));
             if let (Some(from), Some(to)) = (from, self.steps.get_mut(super::at(to))) {

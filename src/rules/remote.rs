@@ -14,6 +14,8 @@ pub(super) enum Kind {
     /// It may be both events of a rule that one packet decides.
     #[default]
     Both,
+    /// None of a packet: matches of this sender are of the next rule set from here on.
+    Rules,
     /// It has an attribute of the rule: time-outs are noticed, as in the published engine.
     TimeOuts,
 }
@@ -36,6 +38,19 @@ pub struct Remote {
 }
 
 impl Remote {
+    /// Stands before the first match of the next rule set.
+    pub fn of_next_rules() -> Self {
+        Self {
+            kind: Kind::Rules,
+            ..Self::default()
+        }
+    }
+
+    /// Is it that?
+    pub fn is_of_next_rules(&self) -> bool {
+        self.kind == Kind::Rules
+    }
+
     /// Place of the rule among the loaded ones.
     pub fn rule(&self) -> u32 {
         self.rule

@@ -8,7 +8,7 @@
 //! While frames come, this costs one addition a round. A round that finds nothing takes 20 ns on
 //! one driver and a microsecond on another, so rounds alone do not measure time; and reading the
 //! clock in each would double the cost of the fast ones. So rounds are counted, and the clock is
-//! read once every [`ROUNDS_PER_LOOK`] of them. What is beyond the first step is long enough to
+//! read once every 64 of them. What is beyond the first step is long enough to
 //! read the clock every time.
 
 use serde::{Deserialize, Serialize};

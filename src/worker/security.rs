@@ -3,6 +3,7 @@
 //! It takes matches out of one ring for each worker, in the order of event time, and runs the same
 //! joins on them as a worker that keeps its rules.
 
+use super::reload::{Passage, Replaced, Replacement};
 use super::{Settings, Sink};
 use crate::output::Event;
 use crate::packet::Timestamp;
@@ -30,6 +31,8 @@ pub struct Counters {
 pub enum Progress {
     /// There may be more.
     Worked,
+    /// From here on alerts are of other rules.
+    Changed,
     /// There is nothing that can be taken now.
     Idle,
     /// There is nothing any more.
@@ -39,17 +42,26 @@ pub enum Progress {
 /// See the module.
 #[derive(Debug)]
 pub struct SecurityWorker {
-    rules: Arc<RuleSet>,
-    engine: Engine,
+    pub(super) rules: Arc<RuleSet>,
+    pub(super) engine: Engine,
     merge: Merge<Remote>,
-    processed: u64,
+    pub(super) processed: u64,
     latest: Timestamp,
+    /// Rules to change to when the first worker has.
+    pub(super) coming: Option<Replacement>,
+    /// Not all workers have changed yet.
+    pub(super) passage: Option<Passage>,
+    /// What is left over of a change.
+    replaced: Option<Replaced>,
 }
 
 impl SecurityWorker {
     /// Of these rules, for the matches of these rings.
     pub fn new(rules: Arc<RuleSet>, settings: &Settings, merge: Merge<Remote>) -> Self {
         Self {
+            coming: None,
+            passage: None,
+            replaced: None,
             engine: settings.engine(&rules, None),
             rules,
             merge,
@@ -61,14 +73,27 @@ impl SecurityWorker {
     /// Take some matches in.
     pub fn work(&mut self, sink: &mut impl Sink) -> Progress {
         let mut emit = |alert| sink.event(Event::Alert(alert));
+        let senders = self.merge.senders();
         for _ in 0..MATCHES_MAX {
             match self.merge.next() {
+                Next::Item(item) if item.value.is_of_next_rules() => {
+                    let sender = item.sender;
+                    if self.change(sender, senders) {
+                        return Progress::Changed;
+                    }
+                }
                 Next::Item(item) => {
                     self.processed += 1;
                     self.latest = self.latest.max(item.position.time);
-                    let arrived = (&*item.value, item.position);
-                    self.engine
-                        .receive(&self.rules, arrived, item.bytes, &mut emit);
+                    let passage = self.passage.as_ref();
+                    let rule = item.value.rule();
+                    let place = passage.map_or(Some(rule), |p| p.place_now(item.sender, rule));
+                    if let Some(place) = place {
+                        let remote = item.value.moved(place);
+                        let arrived = (&remote, item.position);
+                        self.engine
+                            .receive(&self.rules, arrived, item.bytes, &mut emit);
+                    }
                 }
                 Next::Until(time) => {
                     self.merge.make_way();
@@ -83,6 +108,35 @@ impl SecurityWorker {
             }
         }
         Progress::Worked
+    }
+
+    /// A worker has changed its rules; true when this one just did.
+    fn change(&mut self, sender: usize, senders: usize) -> bool {
+        let before = Arc::clone(&self.rules);
+        if let Some(replaced) = self.pass(sender, senders) {
+            self.replaced = Some(replaced);
+        }
+        !Arc::ptr_eq(&before, &self.rules)
+    }
+
+    /// Change to these rules when the first worker has. To be called before any worker does.
+    pub fn expect(&mut self, replacement: Replacement) {
+        self.coming = Some(replacement);
+    }
+
+    /// Is a change of rules under way that has not begun here?
+    pub fn expects(&self) -> bool {
+        self.coming.is_some()
+    }
+
+    /// What is left over of the change of rules that all workers have made by now, if they have.
+    pub fn replaced(&mut self) -> Option<Replaced> {
+        self.replaced.take()
+    }
+
+    /// The rules that it runs.
+    pub fn rules(&self) -> &Arc<RuleSet> {
+        &self.rules
     }
 
     /// Alerts from now on are at this time or later.

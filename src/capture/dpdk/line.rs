@@ -75,6 +75,7 @@ impl Source {
             link: LinkType::ETHERNET,
             port,
             queue: number,
+            ..Frame::EMPTY
         });
         (frames, given)
     }
@@ -200,9 +201,8 @@ mod tests {
                 data: &[0],
                 wire_length: 1,
                 timestamp: Timestamp::from_nanos(time),
-                link: LinkType::ETHERNET,
                 port,
-                queue: 0,
+                ..Frame::EMPTY
             }
         };
         let mut times = Vec::new();

@@ -298,8 +298,12 @@ impl Started {
                 share.push(Source::new(queue, port, spread));
             }
         }
-        let capture = |share| DpdkCapture::new(self.eal.clone(), share, &spreads, &self.settings);
-        let captures: Vec<DpdkCapture> = shares.into_iter().map(capture).collect();
+        let step = u64::try_from(workers).unwrap_or(1);
+        let capture = |(number, share)| {
+            let numbers = Numbers { next: number, step };
+            DpdkCapture::new(self.eal.clone(), share, numbers, &spreads, &self.settings)
+        };
+        let captures: Vec<DpdkCapture> = (1..).zip(shares).map(capture).collect();
         let errors = captures.iter().map(|capture| capture.clock.error());
         let monitor = Monitor::new(self.ports, &spreads, errors.collect());
         (captures, monitor)
@@ -338,6 +342,15 @@ fn spread(port: &Port, workers: usize) -> Spread {
     )
 }
 
+/// Numbers for the frames of one worker: no two workers give the same, and those of one worker
+/// ascend. So a flow, which has the number of its first packet, is one of a kind among those of all
+/// workers.
+#[derive(Debug)]
+struct Numbers {
+    next: u64,
+    step: u64,
+}
+
 /// Frames of some receive queues, served in turn, for one worker.
 #[derive(Debug)]
 pub struct DpdkCapture {
@@ -348,6 +361,7 @@ pub struct DpdkCapture {
     next: usize,
     clock: Clock,
     counters: Counters,
+    numbers: Numbers,
     /// Time stamp counter at the last receive.
     now: u64,
     /// The same when the last frames came, or at start.
@@ -362,6 +376,7 @@ impl DpdkCapture {
     fn new(
         eal: Eal,
         sources: Vec<Source>,
+        numbers: Numbers,
         spreads: &Arc<[Arc<Spread>]>,
         settings: &Settings,
     ) -> Self {
@@ -372,6 +387,7 @@ impl DpdkCapture {
             spreads: Arc::clone(spreads),
             next: 0,
             counters: Counters::default(),
+            numbers,
             now: dpdk_sys::tsc(),
             active: dpdk_sys::tsc(),
             idle_ticks: settings.idle_exit.map(|time| clock.ticks_in(nanos(time))),
@@ -494,17 +510,19 @@ impl Capture for DpdkCapture {
         }
         self.active = now;
 
-        let counters = &mut self.counters;
+        let (counters, numbers) = (&mut self.counters, &mut self.numbers);
         let lines = &mut self.lines;
         let Some(line) = found.and_then(|at| lines.get_mut(at)) else {
             return Ok(Progress::Idle);
         };
-        line.give(|frame| {
+        line.give(|mut frame| {
             let length = u64::from(frame.wire_length);
+            frame.number = numbers.next;
             if frame.data.is_empty() {
                 counters.dropped[DropReason::Empty as usize] += 1;
             } else if burst.try_push(frame).is_ok() {
                 // An empty burst has room for what a line gives: checked above at compile time.
+                numbers.next += numbers.step;
                 counters.received += 1;
                 counters.bytes += length;
             }

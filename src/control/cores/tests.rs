@@ -97,7 +97,7 @@ fn never_more_workers_than_queues() {
     assert_eq!(cpus(&one).1, [5]);
     let asked = plan(&wishes(5, 0, &[], port("a", Some(1), 2)), &machine);
     assert_eq!(asked.workers.len(), 2);
-    assert!(asked.warnings[0].contains("more than 2 receive queues"));
+    assert!(asked.warnings[0].contains("more receive queues than 2"));
 }
 
 #[test]
@@ -120,8 +120,8 @@ fn more_threads_than_cpus_are_not_pinned() {
     assert_eq!(
         many.warnings,
         [
-            "no thread is pinned: 4 workers, 2 security workers and the others are more than the 2 \
-          CPUs that this process may use"
+            "no thread is pinned: workers (4), security workers (2) and the others are more than the \
+             2 CPUs that this process may use"
         ]
     );
     let nobody = plan(&wishes(0, 0, &[], port("a", None, 1)), &desktop(0));
@@ -171,9 +171,9 @@ fn cpus_that_cannot_be_used_are_named() {
     );
     assert_eq!(
         refusal(2, 1, &[1, 2]),
-        "workers.cpus names 2 CPUs, but 2 workers and 1 security workers need one each"
+        "workers.cpus names 2 CPUs, but workers (2) and security workers (1) need one each"
     );
-    assert!(refusal(0, 2, &[1, 2]).contains("1 workers and 2 security workers"));
+    assert!(refusal(0, 2, &[1, 2]).contains("workers (1) and security workers (2)"));
 }
 
 #[test]

@@ -1,0 +1,644 @@
+//! The appliance on live ports: one thread for each worker, security worker and writer.
+//!
+//! ```text
+//! ports --queues--> worker 0..W --matches--> security worker 0..M
+//!                      |                        |
+//!                      +--alerts, flow records--+--> writers
+//! ```
+//!
+//! No thread of the data path waits for another: what a full ring does not take is dropped and
+//! counted. Numbers are copied out now and then, for whoever shows them.
+
+use super::cores::{self, Machine, Plan, Wishes};
+use super::load::Source;
+use super::pipeline::share_of;
+use super::read::conclude;
+use super::reloader::{Control, Crew, Inbox, Reloader, SecurityInbox, Shown};
+use super::socket::Listener;
+use super::{Failure, is_shared, limiter, load, suppression, target};
+use crate::capture::dpdk::{self, DpdkCapture, Monitor};
+use crate::capture::{self, Burst, Capture, Progress};
+use crate::config::Config;
+use crate::dissect::ProtocolSet;
+use crate::expr::Mode;
+use crate::metrics::http::Server;
+use crate::metrics::{Counters, Port, Snapshot, prometheus};
+use crate::output::limit::{self, Limiter};
+use crate::output::queue::{Dropped, Queue};
+use crate::output::writer::{Sinks, WhenFull, Writer, Written};
+use crate::packet::Timestamp;
+use crate::ring::rings;
+use crate::rules::RuleSet;
+use crate::rules::joins::Limits;
+use crate::rules::outbox::Outbox;
+use crate::rules::placement::Placement;
+use crate::worker::idle::{self, Idle};
+use crate::worker::security::{self, SecurityWorker};
+use crate::worker::{Scope, Settings, Worker};
+use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
+use std::path::Path;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex};
+use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
+
+/// Rounds of the loop of a worker between two looks at anything but packets.
+const HOUSEKEEPING_ROUNDS: u32 = 256;
+
+/// Time between two copies of the counters.
+const SHOW_EVERY: Duration = Duration::from_millis(50);
+
+/// Batches of matches in one ring: some 8,000 matches, which a security worker takes in some
+/// milliseconds.
+const BATCHES_MAX: usize = 256;
+
+/// Batches of one worker that may wait for the watermarks of others.
+const BEHIND_MAX: usize = 1_024;
+
+/// How often the main thread looks for the end.
+const LOOK: Duration = Duration::from_millis(10);
+
+/// How long the end of a run waits for its threads.
+const LAST_WAIT: Duration = Duration::from_millis(1_000);
+
+/// What a thread has counted.
+#[derive(Debug, Default, Clone)]
+struct OfWorker {
+    counters: Counters,
+    source: capture::Counters,
+    idle: idle::Counters,
+    dropped: Dropped,
+}
+
+#[derive(Debug, Default, Clone)]
+struct OfSecurity {
+    counters: security::Counters,
+    dropped: Dropped,
+}
+
+/// What all threads of a run share. None of it is touched for a packet.
+struct Run {
+    stop: Arc<AtomicBool>,
+    /// Latest time of any worker, for those whose ports tell no time: see [`Follower::tell`].
+    clock: AtomicU64,
+    workers: Vec<Mutex<OfWorker>>,
+    security: Vec<Mutex<OfSecurity>>,
+    shown: Shown,
+}
+
+/// Run until SIGINT or SIGTERM, or until the configuration says so.
+///
+/// # Errors
+/// The configuration, a rule under `strict`, a port, or an output.
+pub(super) fn run(config: &Config) -> Result<(), Failure> {
+    if config.capture.ports.is_empty() {
+        let text = "capture.ports: name at least one port".to_owned();
+        return Err(Failure::Usage(text));
+    }
+    let stop = stop_on_signals()?;
+    let hangup = Arc::new(AtomicBool::new(false));
+    signal_hook::flag::register(SIGHUP, Arc::clone(&hangup))?;
+    let listener = listen(&config.control.socket)?;
+    let compat = config.rules.compat == "mmt";
+    let mode = if compat { Mode::Compat } else { Mode::Standard };
+    let source = Source {
+        paths: config.rules.paths.clone(),
+        mode,
+        lists: Some(config.rules.lists.clone()).filter(|lists| !lists.is_empty()),
+    };
+    let lists = source.lists.as_deref();
+    let loaded = load::rules(&source.paths, mode, lists, config.rules.strict)?;
+    tracing::info!(rules = loaded.rules.programs.len(), "rules loaded");
+
+    let probed = dpdk::probe(&dpdk::Settings::new(config))?;
+    let ports = probed.offers().into_iter().map(cores::Port::from).collect();
+    let plan = plan(config, ports, &loaded.rules)?;
+    let started = probed.start(plan.workers.len())?;
+    let (captures, monitor) = started.captures(plan.workers.len());
+    let mask = config.security.mask().map_err(Failure::Usage)?;
+    let is_inline = captures.len() == 1 && config.security.workers == 0;
+    let crew = Crew {
+        workers: captures.len(),
+        security: if is_inline {
+            0
+        } else {
+            plan.security.len().max(1)
+        },
+        mask,
+    };
+    let settings = worker_settings(config, mode, &crew);
+    let sinks = sinks(config, &loaded.rules, &settings)?;
+    let suppression = sinks.limiter.as_ref().map(Limiter::counters);
+    let (writer, queues) = Writer::start(sinks, (crew.workers, crew.security), WhenFull::Drop)?;
+
+    let shown: Shown = Arc::new(Mutex::new(Snapshot {
+        rules: loaded.ids(),
+        files_skipped: loaded.files_skipped,
+        ..Snapshot::default()
+    }));
+    let run = Arc::new(Run {
+        stop,
+        clock: AtomicU64::new(0),
+        workers: (0..crew.workers).map(|_| Mutex::default()).collect(),
+        security: (0..crew.security).map(|_| Mutex::default()).collect(),
+        shown: Arc::clone(&shown),
+    });
+    let overview = Arc::new(Overview {
+        run: Arc::clone(&run),
+        monitor,
+        suppression,
+        written: writer.written(),
+    });
+    let server = serve(config, &overview)?;
+    let rules = Arc::clone(&loaded.rules);
+    let (reloader, inboxes, security_inboxes) = Reloader::new(
+        source,
+        settings.clone(),
+        crew.clone(),
+        Arc::clone(&rules),
+        shown,
+    );
+    let control = Control::start(reloader, hangup, listener)?;
+    let crowd = Crowd {
+        rules,
+        settings,
+        plan,
+        crew,
+        idle: config.idle,
+    };
+    let threads = crowd.start(&run, captures, queues, (inboxes, security_inboxes))?;
+    let result = threads.wait(&run);
+    control.stop();
+    if let Some(server) = server {
+        server.stop();
+    }
+    if writer.finish()? {
+        tracing::error!("an output takes nothing: what it has not taken is lost");
+    }
+    conclude(&overview.snapshot().map_err(Failure::Running)?, true)?;
+    result
+}
+
+/// Which CPU each thread runs on.
+fn plan(config: &Config, ports: Vec<cores::Port>, rules: &RuleSet) -> Result<Plan, Failure> {
+    let mut workers = config.workers.count;
+    if rules.extraction.totalled() != ProtocolSet::default() && workers != 1 {
+        tracing::warn!(
+            "one worker: rules use running totals of all packets, which one worker has to count"
+        );
+        workers = 1;
+    }
+    let wishes = Wishes {
+        workers,
+        security: config.security.workers,
+        cpus: config.workers.cpus.clone(),
+        ports,
+    };
+    let plan = Plan::new(&wishes, &Machine::here()).map_err(|e| Failure::Usage(e.to_string()))?;
+    for warning in &plan.warnings {
+        tracing::warn!("{warning}");
+    }
+    for line in plan.to_string().lines() {
+        tracing::info!("{line}");
+    }
+    Ok(plan)
+}
+
+/// All that threads are made of.
+struct Crowd {
+    rules: Arc<RuleSet>,
+    settings: Settings,
+    plan: Plan,
+    crew: Crew,
+    idle: idle::Settings,
+}
+
+/// The running threads of the data path.
+struct Threads {
+    workers: Vec<JoinHandle<Result<(), Failure>>>,
+    security: Vec<JoinHandle<()>>,
+}
+
+impl Crowd {
+    fn start(
+        self,
+        run: &Arc<Run>,
+        captures: Vec<DpdkCapture>,
+        queues: Vec<Queue>,
+        (inboxes, security_inboxes): (Vec<Inbox>, Vec<SecurityInbox>),
+    ) -> Result<Threads, Failure> {
+        let mut queues = queues.into_iter();
+        let (mut outboxes, merges) = self.rings();
+        let mut threads = Threads {
+            workers: Vec::new(),
+            security: Vec::new(),
+        };
+        let step = u64::try_from(captures.len()).unwrap_or(1);
+        let each = captures.into_iter().zip(inboxes).zip(queues.by_ref());
+        for (number, ((capture, inbox), queue)) in each.enumerate() {
+            let outbox = outboxes.get_mut(number).and_then(Option::take);
+            let (rules, settings) = (Arc::clone(&self.rules), self.settings.clone());
+            let (run, idle) = (Arc::clone(run), self.idle);
+            let cpu = self.plan.workers.get(number).copied().flatten();
+            let body = move || {
+                pin(cpu);
+                // Its memory is taken here, so that it is on the node of its core.
+                let worker = Worker::with_outbox(rules, &settings, Scope::Rules, outbox);
+                let follower = Follower {
+                    capture,
+                    worker,
+                    queue,
+                    inbox,
+                    idle: Idle::new(&idle),
+                    run,
+                    number,
+                    next: u64::try_from(number).unwrap_or(0) + 1,
+                    step,
+                    ids: None,
+                    shown: Instant::now(),
+                };
+                follower.run()
+            };
+            let thread = std::thread::Builder::new().name(format!("worker-{number}"));
+            threads.workers.push(thread.spawn(body)?);
+        }
+        let each = merges.into_iter().zip(security_inboxes).zip(queues);
+        for (number, ((merge, inbox), queue)) in each.enumerate() {
+            let (rules, settings) = (Arc::clone(&self.rules), self.settings.clone());
+            let (run, idle) = (Arc::clone(run), self.idle);
+            let cpu = self.plan.security.get(number).copied().flatten();
+            let body = move || {
+                pin(cpu);
+                let merge = merge.bounded(BEHIND_MAX);
+                let worker = SecurityWorker::new(rules, &settings, merge);
+                verify(worker, queue, &inbox, Idle::new(&idle), (&run, number));
+            };
+            let thread = std::thread::Builder::new().name(format!("security-{number}"));
+            threads.security.push(thread.spawn(body)?);
+        }
+        if let Err(error) = cores::confine(&self.plan.others) {
+            tracing::warn!("{error}");
+        }
+        Ok(threads)
+    }
+
+    /// Rings from each worker to each security worker.
+    fn rings(
+        &self,
+    ) -> (
+        Vec<Option<Outbox>>,
+        Vec<crate::ring::Merge<crate::rules::remote::Remote>>,
+    ) {
+        let Crew {
+            workers,
+            security,
+            mask,
+        } = &self.crew;
+        if *security == 0 {
+            return ((0..*workers).map(|_| None).collect(), Vec::new());
+        }
+        let placement = Placement::spread(&self.rules, *security, mask.as_ref());
+        let placement = Arc::new(placement);
+        let mut all: Vec<Vec<_>> = (0..*workers).map(|_| Vec::new()).collect();
+        let mut merges = Vec::new();
+        for _ in 0..*security {
+            let (senders, merge) = rings(*workers, BATCHES_MAX);
+            for (outbox, sender) in all.iter_mut().zip(senders) {
+                outbox.push(sender);
+            }
+            merges.push(merge);
+        }
+        let count = self.rules.programs.len();
+        let outbox = |senders| {
+            let placement = Arc::clone(&placement);
+            Some(Outbox::new(placement, senders, count, WhenFull::Drop))
+        };
+        (all.into_iter().map(outbox).collect(), merges)
+    }
+}
+
+fn pin(cpu: Option<usize>) {
+    if let Some(cpu) = cpu
+        && let Err(error) = cores::pin(cpu)
+    {
+        tracing::warn!("{error}");
+    }
+}
+
+impl Threads {
+    /// Wait until every worker has ended, by itself or because the run is to stop.
+    fn wait(self, run: &Run) -> Result<(), Failure> {
+        let mut end = None;
+        while !self.workers.iter().all(JoinHandle::is_finished)
+            || !self.security.iter().all(JoinHandle::is_finished)
+        {
+            if run.stop.load(Ordering::Relaxed) {
+                let end = *end.get_or_insert_with(|| Instant::now() + LAST_WAIT);
+                if Instant::now() > end {
+                    let text = "a thread of the data path does not end".to_owned();
+                    return Err(Failure::Running(text));
+                }
+            }
+            std::thread::sleep(LOOK);
+        }
+        let panicked = || Failure::Running("a thread of the data path has panicked".to_owned());
+        let mut result = Ok(());
+        for thread in self.workers {
+            let ended = thread.join().unwrap_or_else(|_| Err(panicked()));
+            result = result.and(ended);
+        }
+        for thread in self.security {
+            let ended = thread.join().map_err(|_| panicked());
+            result = result.and(ended);
+        }
+        result
+    }
+}
+
+/// A worker and all that its thread has.
+struct Follower {
+    capture: DpdkCapture,
+    worker: Worker,
+    queue: Queue,
+    inbox: Inbox,
+    idle: Idle,
+    run: Arc<Run>,
+    number: usize,
+    /// Number of its next packet: workers number theirs in turn, so that no two have the same.
+    next: u64,
+    step: u64,
+    /// Ids of the rules that its counters are of from now on.
+    ids: Option<Vec<String>>,
+    /// When its counters were shown last.
+    shown: Instant,
+}
+
+impl Follower {
+    fn run(mut self) -> Result<(), Failure> {
+        let result = self.follow();
+        if result.is_err() {
+            // The others end too: half an appliance would look like a whole one.
+            self.run.stop.store(true, Ordering::Relaxed);
+        }
+        let Self {
+            capture,
+            mut worker,
+            mut queue,
+            inbox,
+            mut idle,
+            run,
+            number,
+            ..
+        } = self;
+        // A reload under way must not wait for this worker any more.
+        drop(inbox);
+        worker.finish(&mut queue);
+        let mut last = OfWorker {
+            counters: worker.counters(),
+            source: capture.counters(),
+            idle: idle.counters(),
+            dropped: Dropped::default(),
+        };
+        drop(worker);
+        last.dropped = queue.finish();
+        if let Some(Ok(mut shown)) = run.workers.get(number).map(Mutex::lock) {
+            *shown = last;
+        }
+        result
+    }
+
+    /// The loop: receive, process, and now and then look up.
+    fn follow(&mut self) -> Result<(), Failure> {
+        let _registration = self.capture.register_thread()?;
+        let mut rounds = 0;
+        loop {
+            let (received, found) = self.round()?;
+            self.idle.rest(found);
+            rounds += 1;
+            if rounds == HOUSEKEEPING_ROUNDS {
+                rounds = 0;
+                if self.run.stop.load(Ordering::Relaxed) {
+                    return Ok(());
+                }
+                self.keep_house(received);
+            }
+            if received == Progress::End {
+                return Ok(());
+            }
+        }
+    }
+
+    /// One round of the loop: what the capture has to say, and whether there were packets.
+    fn round(&mut self) -> Result<(Progress, bool), Failure> {
+        let mut burst = Burst::new();
+        let received = self.capture.receive(&mut burst)?;
+        if burst.is_empty() {
+            return Ok((received, false));
+        }
+        for frame in &mut burst {
+            frame.number = self.next;
+            self.next += self.step;
+        }
+        let is_full = burst.is_full();
+        self.worker.burst(burst, &mut self.queue);
+        self.tell(!is_full);
+        Ok((received, true))
+    }
+
+    /// Say how far this worker is. With `hurry`, what waits for more goes now.
+    fn tell(&mut self, hurry: bool) {
+        if hurry {
+            self.worker.hurry();
+        }
+        let settled = self.worker.settled();
+        self.queue.advance(settled.alerts, settled.flows, hurry);
+    }
+
+    fn keep_house(&mut self, received: Progress) {
+        if let Some(ids) = self.inbox.take(&mut self.worker, &mut self.queue) {
+            self.ids = Some(ids);
+        }
+        let clock = &self.run.clock;
+        clock.fetch_max(self.worker.now().nanos(), Ordering::Relaxed);
+        if received == Progress::Idle {
+            // Ports that tell no time of their own go by that of the others.
+            let others = Timestamp::from_nanos(clock.load(Ordering::Relaxed));
+            let now = self.capture.time().unwrap_or(others);
+            self.worker.idle(now, &mut self.queue);
+        }
+        self.tell(true);
+        if self.shown.elapsed() >= SHOW_EVERY {
+            self.shown = Instant::now();
+            self.show();
+        }
+    }
+
+    /// Copy the counters out, unless somebody is reading them right now.
+    fn show(&mut self) {
+        let slot = self.run.workers.get(self.number);
+        if let Some(Ok(mut shown)) = slot.map(Mutex::try_lock) {
+            shown.counters = self.worker.counters();
+            shown.source = self.capture.counters();
+            shown.idle = self.idle.counters();
+            shown.dropped = self.queue.dropped();
+        }
+        if let Some(ids) = self.ids.take_if(|_| self.number == 0)
+            && let Ok(mut shown) = self.run.shown.lock()
+        {
+            shown.rules = ids;
+        }
+    }
+}
+
+/// A security worker, until all workers have ended.
+fn verify(
+    mut worker: SecurityWorker,
+    mut queue: Queue,
+    inbox: &SecurityInbox,
+    mut idle: Idle,
+    (run, number): (&Run, usize),
+) {
+    let mut shown = Instant::now();
+    loop {
+        inbox.serve(&mut worker);
+        let progress = worker.work(&mut queue);
+        match progress {
+            security::Progress::Changed => queue.change_rules(Arc::clone(worker.rules())),
+            security::Progress::End => break,
+            security::Progress::Worked | security::Progress::Idle => {}
+        }
+        let settled = worker.settled();
+        let is_idle = progress == security::Progress::Idle;
+        queue.advance(settled, settled, is_idle);
+        idle.rest(!is_idle);
+        if shown.elapsed() >= SHOW_EVERY {
+            shown = Instant::now();
+            if let Some(Ok(mut slot)) = run.security.get(number).map(Mutex::try_lock) {
+                slot.counters = worker.counters();
+                slot.dropped = queue.dropped();
+            }
+        }
+    }
+    let last = OfSecurity {
+        counters: worker.counters(),
+        dropped: queue.finish(),
+    };
+    if let Some(Ok(mut slot)) = run.security.get(number).map(Mutex::lock) {
+        *slot = last;
+    }
+}
+
+/// All that is counted, wherever that is.
+struct Overview {
+    run: Arc<Run>,
+    monitor: Monitor,
+    suppression: Option<Arc<Mutex<limit::Counters>>>,
+    written: Arc<Written>,
+}
+
+impl Overview {
+    fn snapshot(&self) -> Result<Snapshot, String> {
+        let mut snapshot = {
+            let shown = self.run.shown.lock().map_err(|error| error.to_string())?;
+            shown.clone()
+        };
+        snapshot.ports = ports(&self.monitor);
+        snapshot.suppression = suppression(self.suppression.as_deref());
+        snapshot.events_dropped = self.written.lost();
+        snapshot.events_written = self.written.events();
+        for slot in &self.run.workers {
+            let of_worker = slot.lock().map_err(|error| error.to_string())?.clone();
+            snapshot.workers.push(of_worker.counters);
+            snapshot.sources.push(of_worker.source);
+            snapshot.idle.push(of_worker.idle);
+            snapshot.events_dropped.add(of_worker.dropped);
+        }
+        for slot in &self.run.security {
+            let of_security = slot.lock().map_err(|error| error.to_string())?.clone();
+            snapshot.security.push(of_security.counters);
+            snapshot.events_dropped.add(of_security.dropped);
+        }
+        Ok(snapshot)
+    }
+}
+
+/// The control socket, if one is wanted.
+fn listen(path: &str) -> Result<Option<Listener>, Failure> {
+    if path.is_empty() {
+        return Ok(None);
+    }
+    let failed = |error| Failure::Usage(format!("control.socket: {path}: {error}"));
+    Listener::bind(Path::new(path)).map(Some).map_err(failed)
+}
+
+fn serve(config: &Config, overview: &Arc<Overview>) -> Result<Option<Server>, Failure> {
+    if !config.metrics.enabled {
+        return Ok(None);
+    }
+    let address = config.metrics.address;
+    let overview = Arc::clone(overview);
+    let server = Server::start(address, move || {
+        prometheus::render(&overview.snapshot()?).map_err(|error| error.to_string())
+    })
+    .map_err(|error| Failure::Usage(format!("metrics.address: {address}: {error}")))?;
+    tracing::info!("metrics on http://{}/metrics", server.address());
+    Ok(Some(server))
+}
+
+fn ports(monitor: &Monitor) -> Vec<Port> {
+    let port = |port: dpdk::PortCounters| Port {
+        name: port.device,
+        received: port.received,
+        bytes: port.bytes,
+        missed: port.missed,
+        no_buffer: port.no_mbuf,
+        errors: port.errors,
+    };
+    monitor.snapshot().ports.into_iter().map(port).collect()
+}
+
+/// The first SIGINT or SIGTERM asks the loop to stop; a second one ends the process at once.
+fn stop_on_signals() -> Result<Arc<AtomicBool>, Failure> {
+    let stop = Arc::new(AtomicBool::new(false));
+    for signal in [SIGINT, SIGTERM] {
+        signal_hook::flag::register_conditional_shutdown(signal, 1, Arc::clone(&stop))?;
+        signal_hook::flag::register(signal, Arc::clone(&stop))?;
+    }
+    Ok(stop)
+}
+
+fn sinks(config: &Config, rules: &Arc<RuleSet>, settings: &Settings) -> Result<Sinks, Failure> {
+    super::distinct(&config.output.alerts, &config.output.flows)?;
+    let file = |path: &String| match path.is_empty() {
+        true => Ok(None),
+        false => target(path).map(Some),
+    };
+    Ok(Sinks {
+        alerts: file(&config.output.alerts)?,
+        format: config.output.alert_format.parse().map_err(Failure::Usage)?,
+        limiter: match config.output.alerts.is_empty() {
+            true => None,
+            false => config.alerts.limit().map(|limit| limiter(limit, settings)),
+        },
+        flows: file(&config.output.flows)?,
+        shared: is_shared(&config.output.alerts, &config.output.flows),
+        rules: Arc::clone(rules),
+    })
+}
+
+fn worker_settings(config: &Config, mode: Mode, crew: &Crew) -> Settings {
+    let limits = &config.limits;
+    let mut settings = Settings {
+        flows: config.flows.clone(),
+        instances: Some(Limits {
+            per_rule: limits.instances_per_rule,
+            total: limits.instances_total,
+        }),
+        seed: super::seed(),
+        http_compat: mode == Mode::Compat,
+        ..Settings::default()
+    };
+    settings.fragments.datagrams_max = limits.datagrams;
+    settings.applications.flows_max = limits.streams;
+    share_of(&settings, crew.workers)
+}
