@@ -2,8 +2,8 @@
 //!
 //! Items carry 100 bytes. One thread that is all senders and merges in turn shows what the work
 //! costs; then each sender and each merge has a thread of its own, which shows what the cores cost
-//! each other. Of the latter the time of the run is divided by the items, so what several threads do
-//! at the same time counts once. Medians of `ROUNDS` rounds. `cargo bench --bench ring`
+//! each other. Of the latter the time of the run is divided by the items, so what several threads
+//! do at the same time counts once. Medians of `ROUNDS` rounds. `cargo bench --bench ring`
 #![allow(clippy::print_stdout, reason = "a benchmark prints")]
 
 use std::hint::black_box;

@@ -592,8 +592,8 @@ impl<T, L: Link<T>> Merge<T, L> {
         self.inputs.len()
     }
 
-    /// Empty the rings, up to a bound, while what comes out of them has to wait: a sender that waits
-    /// for room would wait for whatever it waits for, which may be that very sender.
+    /// Empty the rings, up to a bound, while what comes out of them has to wait: a sender that
+    /// waits for room would wait for whatever it waits for, which may be that very sender.
     pub fn make_way(&mut self) {
         for input in &mut self.inputs {
             while input.behind.len() < self.behind_max

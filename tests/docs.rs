@@ -18,6 +18,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use wirelynx::metrics::{Counters, Port, Snapshot, prometheus};
+use wirelynx::worker::{idle, security};
 
 fn root() -> &'static Path {
     Path::new(env!("CARGO_MANIFEST_DIR"))
@@ -44,6 +45,8 @@ fn snapshot() -> Snapshot {
             ..Port::default()
         }],
         rules: vec!["1".to_owned()],
+        idle: vec![idle::Counters::default()],
+        security: vec![security::Counters::default()],
         ..Snapshot::default()
     }
 }
@@ -85,7 +88,7 @@ fn every_metric_is_documented() {
         write!(table, "| `{name}` | {kind} | {help}").unwrap();
         for (label, values) in labels {
             match label.as_str() {
-                "reason" | "event" | "result" => {
+                "reason" | "event" | "result" | "output" => {
                     write!(table, ". `{label}`: {}", values.join(", ")).unwrap();
                 }
                 _ => write!(table, ". By `{label}`").unwrap(),

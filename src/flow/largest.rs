@@ -19,8 +19,8 @@ pub const LARGEST_MAX: usize = 16;
 /// Flows that may be among them.
 const CANDIDATES_MAX: usize = 4 * LARGEST_MAX;
 
-/// IP bytes from which on a flow is looked at: smaller ones are never worth a line while they last.
-const BYTES_MIN: u64 = 1 << 12;
+/// IP bytes from which on a flow is looked at: smaller ones are not worth a line.
+const BYTES_MIN: u64 = 1 << 16;
 
 /// How long a flow that ended counts, by packet time.
 const LATELY_NS: u64 = 60_000_000_000;
@@ -185,13 +185,13 @@ mod tests {
 
     #[test]
     fn a_flow_grows_at_powers_of_two() {
-        assert!(!has_grown(0, 4_095));
-        assert!(has_grown(0, 4_096));
-        assert!(!has_grown(4_096, 8_191));
-        assert!(has_grown(8_191, 8_192));
+        assert!(!has_grown(0, 65_535));
+        assert!(has_grown(0, 65_536));
+        assert!(!has_grown(65_536, 131_071));
+        assert!(has_grown(131_071, 131_072));
         assert!(has_grown(5_000, 70_000));
         let steps: Vec<u64> = (0..1_000_000).map(|packet| packet * 1_500).collect();
         let grown = steps.windows(2).filter(|two| has_grown(two[0], two[1]));
-        assert_eq!(grown.count(), 19, "of a million packets");
+        assert_eq!(grown.count(), 15, "of a million packets");
     }
 }

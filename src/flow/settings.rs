@@ -41,8 +41,8 @@ pub struct Settings {
     pub shunt_bytes: u32,
 }
 
-/// Most that [`Settings::shunt_bytes`] can be, 2 GiB: every packet is compared with it, so it has to
-/// be within what the counters of the flow's first cache lines hold.
+/// Most that [`Settings::shunt_bytes`] can be, 2 GiB: every packet is compared with it, so it has
+/// to be within what the counters of the flow's first cache lines hold.
 pub const SHUNT_BYTES_MAX: u32 = 1 << 31;
 
 impl Default for Settings {

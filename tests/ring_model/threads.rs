@@ -259,8 +259,6 @@ struct Bounds {
     tries: Option<usize>,
     /// Preemptions; none for every order.
     preemptions: Option<usize>,
-    /// Runs at most, when all of these would take too long.
-    runs: Option<usize>,
 }
 
 /// Run a plan with all that is within the bounds.
@@ -272,7 +270,6 @@ fn check<L: Link<Position> + Send + Sync + 'static>(
     let mut model = loom::model::Builder::new();
     model.preemption_bound = bounds.preemptions;
     model.max_branches = 100_000;
-    model.max_permutations = bounds.runs;
     model.check(move || {
         let mut senders: Vec<Vec<Sender<Position, L>>> = plan.iter().map(|_| Vec::new()).collect();
         let mut ends = Vec::new();
@@ -307,7 +304,6 @@ const fn every(tries: usize) -> Bounds {
         batches: 4,
         tries: Some(tries),
         preemptions: None,
-        runs: None,
     }
 }
 
@@ -317,7 +313,6 @@ const fn some(tries: usize, preemptions: usize) -> Bounds {
         batches: 4,
         tries: Some(tries),
         preemptions: Some(preemptions),
-        runs: None,
     }
 }
 
@@ -327,7 +322,6 @@ const fn narrow(preemptions: usize) -> Bounds {
         batches: 1,
         tries: None,
         preemptions: Some(preemptions),
-        runs: None,
     }
 }
 
@@ -360,11 +354,8 @@ fn a_sender_that_only_advances() {
 fn two_senders_to_two_merges() {
     // Each thread sends so many items of one time to one merge that its ring is full.
     const CROSSED: &[&[Step]] = &[&[item(1, 1, 0); 4], &[item(1, 2, 1); 4]];
-    let bounds = Bounds {
-        runs: Some(60),
-        ..narrow(1)
-    };
-    check::<Sound>(CROSSED, 2, bounds);
+    // More preemptions take hours; `steps` goes through all states of this instead.
+    check::<Sound>(CROSSED, 2, narrow(0));
 }
 
 #[test]
