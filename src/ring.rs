@@ -403,7 +403,7 @@ impl<T, L: Link<T>> Sender<T, L> {
     }
 
     /// Hand over what is pending, before nothing more comes. Where nothing waits for a consumer
-    /// otherwise, only [`LAST_WAIT`]. Gives the number of items that were not handed over.
+    /// otherwise, it is given 300 ms. Gives the number of items that were not handed over.
     pub fn finish(&mut self, when_full: WhenFull) -> usize {
         let start = Instant::now();
         while self.flush().is_err() {

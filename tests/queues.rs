@@ -1,5 +1,6 @@
 //! The appliance with several workers, from outside: four queues of a kernel interface, attacks
-//! whose flows land on different ones, outputs that take nothing, and more traffic than it can take.
+//! whose flows land on different ones, outputs that take nothing, and more traffic than it can
+//! take.
 //!
 //! `WIRELYNX_SOAK_SECONDS` says how long each trouble lasts: 3 by default.
 #![cfg(feature = "dpdk")]

@@ -109,24 +109,35 @@ pub(super) fn run(config: &Config) -> Result<(), Failure> {
     let lists = source.lists.as_deref();
     let loaded = load::rules(&source.paths, mode, lists, config.rules.strict)?;
     tracing::info!(rules = loaded.rules.programs.len(), "rules loaded");
+    let signals = Signals {
+        stop,
+        hangup,
+        listener,
+    };
+    go(config, source, &loaded, signals)
+}
 
+/// How a run is told what to do.
+struct Signals {
+    stop: Arc<AtomicBool>,
+    hangup: Arc<AtomicBool>,
+    listener: Option<Listener>,
+}
+
+/// From the start of the ports to the final account.
+fn go(
+    config: &Config,
+    source: Source,
+    loaded: &load::Loaded,
+    signals: Signals,
+) -> Result<(), Failure> {
     let probed = dpdk::probe(&dpdk::Settings::new(config))?;
     let ports = probed.offers().into_iter().map(cores::Port::from).collect();
     let plan = plan(config, ports, &loaded.rules)?;
     let started = probed.start(plan.workers.len())?;
     let (captures, monitor) = started.captures(plan.workers.len());
-    let mask = config.security.mask().map_err(Failure::Usage)?;
-    let is_inline = captures.len() == 1 && config.security.workers == 0;
-    let crew = Crew {
-        workers: captures.len(),
-        security: if is_inline {
-            0
-        } else {
-            plan.security.len().max(1)
-        },
-        mask,
-    };
-    let settings = worker_settings(config, mode, &crew);
+    let crew = crew(config, captures.len(), &plan)?;
+    let settings = worker_settings(config, source.mode, &crew);
     let sinks = sinks(config, &loaded.rules, &settings)?;
     let suppression = sinks.limiter.as_ref().map(Limiter::counters);
     let (writer, queues) = Writer::start(sinks, (crew.workers, crew.security), WhenFull::Drop)?;
@@ -137,7 +148,7 @@ pub(super) fn run(config: &Config) -> Result<(), Failure> {
         ..Snapshot::default()
     }));
     let run = Arc::new(Run {
-        stop,
+        stop: signals.stop,
         clock: AtomicU64::new(0),
         workers: (0..crew.workers).map(|_| Mutex::default()).collect(),
         security: (0..crew.security).map(|_| Mutex::default()).collect(),
@@ -158,7 +169,7 @@ pub(super) fn run(config: &Config) -> Result<(), Failure> {
         Arc::clone(&rules),
         shown,
     );
-    let control = Control::start(reloader, hangup, listener)?;
+    let control = Control::start(reloader, signals.hangup, signals.listener)?;
     let crowd = Crowd {
         rules,
         settings,
@@ -177,6 +188,19 @@ pub(super) fn run(config: &Config) -> Result<(), Failure> {
     }
     conclude(&overview.snapshot().map_err(Failure::Running)?, true)?;
     result
+}
+
+/// Who runs rules: a single worker keeps them all, if nothing else is wanted.
+fn crew(config: &Config, workers: usize, plan: &Plan) -> Result<Crew, Failure> {
+    let is_inline = workers == 1 && config.security.workers == 0;
+    Ok(Crew {
+        workers,
+        security: match is_inline {
+            true => 0,
+            false => plan.security.len().max(1),
+        },
+        mask: config.security.mask().map_err(Failure::Usage)?,
+    })
 }
 
 /// Which CPU each thread runs on.

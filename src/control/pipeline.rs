@@ -6,8 +6,8 @@
 //!                        +--alerts, flow records--+--> writers
 //! ```
 //!
-//! Whoever has nothing to do sleeps; whoever finds a ring full waits. What comes out does not depend
-//! on the numbers of threads, nor on when they run.
+//! Whoever has nothing to do sleeps; whoever finds a ring full waits. What comes out does not
+//! depend on the numbers of threads, nor on when they run.
 
 use super::Failure;
 use crate::capture::Burst;

@@ -2,9 +2,12 @@
 
 pub mod http;
 pub mod prometheus;
+mod statistics;
+
+pub use statistics::{largest_flows, statistics};
 
 use crate::dissect::application::stream;
-use crate::flow::largest::{LARGEST_MAX, Large, merged};
+use crate::flow::largest::{LARGEST_MAX, Large};
 use crate::flow::{self, fragments, reassembly};
 use crate::output::limit;
 use crate::output::queue::Dropped;
@@ -202,116 +205,4 @@ impl Snapshot {
     pub fn account(&self) -> Account {
         Account::new(&self.sources, &self.workers)
     }
-}
-
-/// The counters as text for people: the account first, then what is not zero.
-pub fn statistics(snapshot: &Snapshot) -> String {
-    use std::fmt::Write;
-    let mut text = format!("account: {}\n", snapshot.account());
-    let mut group = |title: &str, counts: &[(String, u64)]| {
-        let some: Vec<String> = counts
-            .iter()
-            .filter(|(_, count)| *count > 0)
-            .map(|(name, count)| format!("{name} {count}"))
-            .collect();
-        if !some.is_empty() {
-            let _ = writeln!(text, "{title}: {}", some.join(", "));
-        }
-    };
-    let owned = |named: &[(&str, u64)]| -> Vec<(String, u64)> {
-        named
-            .iter()
-            .map(|(name, count)| ((*name).to_owned(), *count))
-            .collect()
-    };
-    for worker in &snapshot.workers {
-        let stops: Vec<(&str, u64)> = Stop::ALL
-            .iter()
-            .map(|stop| stop.name())
-            .zip(worker.stops)
-            .skip(1)
-            .collect();
-        group("dissection stopped", &owned(&stops));
-        group("fragments", &owned(&worker.fragments.named()));
-        group("flows", &owned(&[("created", worker.flows.created)]));
-        let untracked = worker.flows.untracked_named();
-        group("packets without a flow", &owned(&untracked));
-        group("flows ended", &owned(&worker.flows.ended_named()));
-        group("only counted", &owned(&worker.flows.shunted_named()));
-        group("applications", &owned(&worker.applications.named()));
-        group("streams", &owned(&worker.reassembly.named()));
-    }
-    let by_rule = |counts: &dyn Fn(usize) -> u64| -> Vec<(String, u64)> {
-        let ids = snapshot.rules.iter().cloned();
-        ids.zip(0..)
-            .map(|(id, place)| (id, counts(place)))
-            .collect()
-    };
-    let of_places = |of: fn(&joins::Counters) -> &Vec<u64>| {
-        by_rule(&|place| snapshot.places().filter_map(|c| of(c).get(place)).sum())
-    };
-    group("matches by rule", &of_places(|rules| &rules.matches));
-    group("alerts by rule", &of_places(|rules| &rules.alerts));
-    group(
-        "packets with too much work by rule",
-        &of_places(|rules| &rules.exceeded),
-    );
-    group(
-        "instances evicted by rule",
-        &of_places(|rules| &rules.evicted),
-    );
-    let of_workers = |of: fn(&outbox::Counters) -> &Vec<u64>| {
-        let workers = || snapshot.workers.iter().map(|worker| &worker.handed);
-        by_rule(&|place| workers().filter_map(|c| of(c).get(place)).sum())
-    };
-    group(
-        "matches handed over by rule",
-        &of_workers(|handed| &handed.sent),
-    );
-    group(
-        "matches dropped by rule",
-        &of_workers(|handed| &handed.dropped),
-    );
-    group(
-        "rule files",
-        &[("skipped".to_owned(), snapshot.files_skipped)],
-    );
-    let dropped = [
-        ("alerts", snapshot.events_dropped.alerts),
-        ("flows", snapshot.events_dropped.flows),
-    ];
-    group("events dropped", &owned(&dropped));
-    let suppression = &snapshot.suppression;
-    let by_rule = suppression.suppressed.iter();
-    let by_rule: Vec<(String, u64)> = by_rule.map(|(id, n)| (id.to_string(), *n)).collect();
-    group("alerts suppressed by rule", &by_rule);
-    let periods = [
-        ("summaries", suppression.summaries),
-        ("cut", suppression.cut),
-    ];
-    group("periods of suppressed alerts", &owned(&periods));
-    text
-}
-
-/// The flows with most bytes over all workers, a line each: those that lasted to the end, and those
-/// that ended shortly before.
-pub fn largest_flows(snapshot: &Snapshot) -> String {
-    use std::fmt::Write;
-    let mut text = String::new();
-    let all = snapshot.workers.iter().flat_map(|worker| &worker.largest);
-    for large in merged(all.copied()) {
-        let packets = large.packets.iter().sum::<u64>();
-        let _ = write!(
-            text,
-            "large flow: {} {} to {} {}, protocol {}: IP bytes {}, packets {packets}",
-            large.source.0,
-            large.source.1,
-            large.destination.0,
-            large.destination.1,
-            large.protocol,
-            large.bytes(),
-        );
-        text.push_str(if large.shunted { ", shunted\n" } else { "\n" });
-    }
-    text
 }

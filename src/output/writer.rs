@@ -294,38 +294,7 @@ fn write_all(
             }
         } else {
             let is_over = alert == Ahead::End && flow == Ahead::End;
-            if let Some(input) = &mut alerts {
-                let result = match alert {
-                    Ahead::End => input.lines.end(),
-                    Ahead::Until(time) => input.lines.until(time),
-                    Ahead::Known(_) => Ok(0),
-                };
-                settle(
-                    result,
-                    input.when_full,
-                    alerts_written,
-                    alerts_lost,
-                    &mut input.lines,
-                )?;
-                let result = input.lines.flush().map(|()| 0);
-                settle(
-                    result,
-                    input.when_full,
-                    alerts_written,
-                    alerts_lost,
-                    &mut input.lines,
-                )?;
-            }
-            if let Some(input) = &mut flows {
-                let result = input.lines.flush().map(|()| 0);
-                settle(
-                    result,
-                    input.when_full,
-                    flows_written,
-                    flows_lost,
-                    &mut input.lines,
-                )?;
-            }
+            rest((&mut alerts, alert), &mut flows, written)?;
             if is_over {
                 return Ok(());
             }
@@ -334,6 +303,33 @@ fn write_all(
             std::thread::sleep(REST);
         }
     }
+}
+
+/// Nothing can be written now: say what is due without an event, and let readers see all.
+fn rest(
+    (alerts, alert): (&mut Option<Input<AlertMessage, AlertLines>>, Ahead),
+    flows: &mut Option<Input<Box<FlowRecord>, FlowLines>>,
+    written: &Written,
+) -> io::Result<()> {
+    let [alerts_written, flows_written] = &written.events;
+    let [alerts_lost, flows_lost] = &written.lost;
+    if let Some(input) = alerts {
+        let due = match alert {
+            Ahead::End => input.lines.end(),
+            Ahead::Until(time) => input.lines.until(time),
+            Ahead::Known(_) => Ok(0),
+        };
+        let (when_full, lines) = (input.when_full, &mut input.lines);
+        settle(due, when_full, alerts_written, alerts_lost, lines)?;
+        let flushed = lines.flush().map(|()| 0);
+        settle(flushed, when_full, alerts_written, alerts_lost, lines)?;
+    }
+    if let Some(input) = flows {
+        let (when_full, lines) = (input.when_full, &mut input.lines);
+        let flushed = lines.flush().map(|()| 0);
+        settle(flushed, when_full, flows_written, flows_lost, lines)?;
+    }
+    Ok(())
 }
 
 /// Count what was written, or lost. A failure ends the run of files; live, it is told, and the

@@ -24,8 +24,10 @@
 //! from the one that completed the context to the first one of the trigger, the packet of the
 //! trigger counted; after a deadline they count from the last packet of the attempt. With counters
 //! and without delays there is no latest time. An operator that runs in the trigger of others waits
-//! no longer than they do. With all four bounds 0 the trigger must hold on the packet that completed
-//! the context, begun by the first event that can, by number; otherwise its time is over at once. `BEFORE` then means `THEN`.
+//! no longer than they do. With all four bounds 0 the trigger must hold on the packet that
+//! completed the context, begun by the first event that can, by number; otherwise its time is over
+//! at once.
+//! `BEFORE` then means `THEN`.
 //!
 //! **Events.** A packet may be an event when it has all attributes that the event's condition names
 //! without `.N`, outside of `is_exist`, `is_null` and `is_empty`, and those that other events take
