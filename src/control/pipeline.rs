@@ -12,6 +12,7 @@
 use super::Failure;
 use crate::capture::Burst;
 use crate::capture::spread::{Parcels, Spread};
+use crate::dissect::ProtocolSet;
 use crate::metrics::Counters;
 use crate::output::queue::{Dropped, Queue};
 use crate::output::writer::{Sinks, WhenFull, Writer};
@@ -47,6 +48,20 @@ pub struct Shape {
 }
 
 impl Shape {
+    /// As far as the rules allow: running totals of all packets are counted by one worker.
+    #[must_use]
+    pub fn allowed_by(self, rules: &RuleSet) -> Self {
+        if self.workers <= 1 || rules.extraction.totalled() == ProtocolSet::default() {
+            return self;
+        }
+        tracing::warn!(
+            "one worker instead of {}: rules use running totals of all packets, which one worker \
+             has to count",
+            self.workers
+        );
+        Self { workers: 1, ..self }
+    }
+
     /// Does one worker do everything?
     pub fn is_inline(&self) -> bool {
         self.workers <= 1 && self.security_workers == 0
@@ -62,6 +77,64 @@ pub struct Outcome {
     pub security: Vec<security::Counters>,
     /// Events lost before their writer.
     pub dropped: Dropped,
+}
+
+/// Bursts after which the writer learns how far a single worker is.
+const BURSTS_PER_ROUND: u32 = 16;
+
+/// One worker, on the thread of the reader, that keeps all rules.
+#[derive(Debug)]
+pub struct Inline {
+    worker: Worker,
+    queue: Queue,
+    writer: Writer,
+    bursts: u32,
+}
+
+impl Inline {
+    /// Start the writers.
+    ///
+    /// # Errors
+    /// The system gives no thread.
+    pub fn start(rules: &Arc<RuleSet>, settings: &Settings, sinks: Sinks) -> Result<Self, Failure> {
+        let worker = Worker::new(Arc::clone(rules), settings, Scope::Rules);
+        let (writer, queues) = Writer::start(sinks, (1, 0), WhenFull::Wait)?;
+        let Some(queue) = queues.into_iter().next() else {
+            return Err(Failure::Running("a writer without a queue".to_owned()));
+        };
+        Ok(Self {
+            worker,
+            queue,
+            writer,
+            bursts: 0,
+        })
+    }
+
+    /// Look at frames; false when a writer takes nothing any more.
+    pub fn burst(&mut self, burst: Burst<'_>) -> bool {
+        self.worker.burst(burst, &mut self.queue);
+        self.bursts = self.bursts.wrapping_add(1);
+        if self.bursts.is_multiple_of(BURSTS_PER_ROUND) {
+            let settled = self.worker.settled();
+            self.queue.advance(settled.alerts, settled.flows, true);
+        }
+        !self.queue.is_closed()
+    }
+
+    /// The input has ended: wait until everything is written.
+    ///
+    /// # Errors
+    /// An output failed.
+    pub fn finish(mut self) -> Result<Outcome, Failure> {
+        self.worker.finish(&mut self.queue);
+        let dropped = self.queue.finish();
+        self.writer.finish()?;
+        Ok(Outcome {
+            workers: vec![self.worker.counters()],
+            dropped,
+            ..Outcome::default()
+        })
+    }
 }
 
 type Ended<T> = JoinHandle<(T, Dropped)>;

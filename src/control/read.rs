@@ -1,21 +1,19 @@
 //! `wirelynx read`: capture files through the data path.
 
 use super::load;
-use super::pipeline::{Outcome, Pipeline, Shape};
+use super::pipeline::{Inline, Pipeline, Shape};
 use super::progress::Progress;
 use super::{Failure, is_shared, target};
 use crate::capture::merged::MergedCapture;
 use crate::capture::{self, Burst, Capture, Counters as Received, file};
-use crate::dissect::ProtocolSet;
 use crate::expr::Mode;
 use crate::metrics::Snapshot;
 use crate::output::alert::Format;
 use crate::output::limit::{Limit, Limiter};
-use crate::output::writer::{Sinks, WhenFull, Writer};
-use crate::rules::RuleSet;
+use crate::output::writer::Sinks;
 use crate::rules::guards::Filter;
 use crate::rules::mask::Mask;
-use crate::worker::{Scope, Settings, Worker};
+use crate::worker::Settings;
 use std::sync::Arc;
 
 /// Shown under `--help`.
@@ -24,9 +22,6 @@ pub const EXAMPLES: &str = "Examples:
   wirelynx read trace.pcapng.gz --flows flows.jsonl --alerts alerts.jsonl --stats
   wirelynx read --merge in.pcap out.pcap --rules rules/
   tcpdump -w - | wirelynx read - --rules rules/ --filter '(tcp.dest_port == 22)'";
-
-/// Bursts after which a writer learns how far a single worker is.
-const BURSTS_PER_ROUND: u32 = 16;
 
 /// Flags and arguments.
 #[derive(Debug, clap::Args)]
@@ -121,9 +116,20 @@ pub fn execute(options: &Options) -> Result<(), Failure> {
         shared: is_shared(&options.alerts, flows),
         rules: Arc::clone(&loaded.rules),
     };
-    let shape = shape(options, &loaded.rules);
+    let shape = Shape {
+        workers: usize::from(options.workers),
+        security_workers: usize::from(options.security_workers),
+        mask: options.rules_mask.clone(),
+        delays: None,
+    };
+    let shape = shape.allowed_by(&loaded.rules);
     let (sources, outcome) = match shape.is_inline() {
-        true => read_inline(options, &loaded.rules, &settings, sinks)?,
+        true => {
+            let mut inline = Inline::start(&loaded.rules, &settings, sinks)?;
+            let read = read_all(options, &mut |burst| inline.burst(burst));
+            let outcome = inline.finish()?;
+            (read?, outcome)
+        }
         false => {
             let mut pipeline = Pipeline::start(&loaded.rules, &settings, &shape, sinks)?;
             let read = read_all(options, &mut |burst| pipeline.burst(&burst));
@@ -142,57 +148,6 @@ pub fn execute(options: &Options) -> Result<(), Failure> {
         ..Snapshot::default()
     };
     conclude(&snapshot, options.stats)
-}
-
-/// The threads asked for, as far as the rules allow.
-fn shape(options: &Options, rules: &RuleSet) -> Shape {
-    let mut workers = usize::from(options.workers);
-    if workers > 1 && rules.extraction.totalled() != ProtocolSet::default() {
-        tracing::warn!(
-            "one worker instead of {workers}: rules use running totals of all packets, which one \
-             worker has to count"
-        );
-        workers = 1;
-    }
-    Shape {
-        workers,
-        security_workers: usize::from(options.security_workers),
-        mask: options.rules_mask.clone(),
-        delays: None,
-    }
-}
-
-/// One worker on this thread.
-fn read_inline(
-    options: &Options,
-    rules: &Arc<RuleSet>,
-    settings: &Settings,
-    sinks: Sinks,
-) -> Result<(Vec<Received>, Outcome), Failure> {
-    let mut worker = Worker::new(Arc::clone(rules), settings, Scope::Rules);
-    let (writer, queues) = Writer::start(sinks, (1, 0), WhenFull::Wait)?;
-    let Some(mut queue) = queues.into_iter().next() else {
-        return Ok((Vec::new(), Outcome::default()));
-    };
-    let mut bursts = 0_u32;
-    let read = read_all(options, &mut |burst| {
-        worker.burst(burst, &mut queue);
-        bursts = bursts.wrapping_add(1);
-        if bursts.is_multiple_of(BURSTS_PER_ROUND) {
-            let settled = worker.settled();
-            queue.advance(settled.alerts, settled.flows, true);
-        }
-        !queue.is_closed()
-    });
-    worker.finish(&mut queue);
-    let dropped = queue.finish();
-    writer.finish()?;
-    let outcome = Outcome {
-        workers: vec![worker.counters()],
-        dropped,
-        ..Outcome::default()
-    };
-    Ok((read?, outcome))
 }
 
 /// Read all frames of the traces until `take` takes no more.

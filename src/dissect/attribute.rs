@@ -364,6 +364,18 @@ pub struct AttributeId {
 const GENERIC_BASE: u8 = 240;
 
 impl AttributeId {
+    /// What tells flows apart whose packets a rule takes for those of one: see
+    /// [`crate::flow::steering::tunnelled`]. It has no name, and nothing shows it.
+    pub const INNER_FLOW: Self = Self {
+        protocol: Protocol::Meta,
+        index: u8::MAX,
+    };
+
+    /// Is it one that nothing shows?
+    pub fn is_hidden(self) -> bool {
+        self == Self::INNER_FLOW
+    }
+
     /// By names, as in `tcp.flags`. Case-sensitive as in MMT.
     pub fn from_names(protocol: &str, attribute: &str) -> Option<Self> {
         Self::find(Protocol::from_name(protocol)?, attribute)
@@ -397,6 +409,9 @@ impl AttributeId {
 
     /// Its registry entry.
     pub fn attribute(self) -> Option<&'static Attribute> {
+        if self.is_hidden() {
+            return Some(&super::meta::INNER_FLOW);
+        }
         match self.index.checked_sub(GENERIC_BASE) {
             None => self
                 .protocol
@@ -419,8 +434,8 @@ impl AttributeId {
     }
 
     /// Is it one of those that every protocol has (`packet_count`, `p_payload`, ...)?
-    pub const fn is_generic(self) -> bool {
-        self.index >= GENERIC_BASE
+    pub fn is_generic(self) -> bool {
+        self.index >= GENERIC_BASE && !self.is_hidden()
     }
 
     /// Its type.

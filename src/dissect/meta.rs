@@ -2,6 +2,7 @@
 
 use super::attribute::{Attribute, Scope, Type, Value, View, absent};
 use super::{Definition, Protocol};
+use crate::flow::steering;
 use crate::packet::FlowFacts;
 
 /// Protocol `meta` (id 1).
@@ -40,6 +41,15 @@ pub const GENERIC: &[Attribute] = &[
     Attribute::packet(4106, "session", Type::Pointer, absent).scope(Scope::Event),
     Attribute::packet(4107, "session_id", Type::U64, absent).scope(Scope::Session),
 ];
+
+/// See [`super::attribute::AttributeId::INNER_FLOW`].
+pub(super) static INNER_FLOW: Attribute =
+    Attribute::packet(u16::MAX, "inner_flow", Type::U64, inner_flow);
+
+fn inner_flow<'a>(view: &View<'a>, _: usize) -> Option<Value<'a>> {
+    let hash = steering::tunnelled(view.frame, view.facts);
+    Some(Value::Number(hash))
+}
 
 /// Value of a generic attribute (by MMT's id) of `protocol`.
 pub(super) fn extract_generic<'a>(

@@ -222,7 +222,7 @@ impl Flows {
                 continue;
             };
             if deadline < now {
-                let over = Position::at(Timestamp::from_nanos(deadline));
+                let over = self.over(index, deadline);
                 self.end(index, reason, over, ended);
                 self.release(index);
             } else {
@@ -246,7 +246,7 @@ impl Flows {
             };
             let reason = match self.deadline(index) {
                 Some((reason, deadline)) if deadline < self.latest.nanos() => {
-                    over = Position::at(Timestamp::from_nanos(deadline));
+                    over = self.over(index, deadline);
                     reason
                 }
                 Some((reason @ (EndReason::Closed | EndReason::Reset), _)) => reason,
@@ -443,7 +443,7 @@ impl Flows {
         if let Some((reason, deadline)) = self.deadline(index) {
             let reached = reason == EndReason::Active && deadline == now.nanos();
             if deadline < now.nanos() || reached {
-                return Some((reason, Position::at(Timestamp::from_nanos(deadline))));
+                return Some((reason, self.over(index, deadline)));
             }
         }
         let syn = seen.tcp_flags & (flag::CONTROL | flag::ACK) == flag::SYN;
@@ -471,6 +471,15 @@ impl Flows {
         over.then_some((reason, before))
     }
 
+    /// Where the end of a flow at its deadline, in nanoseconds, stands among all that is found: of
+    /// those that end at one time, the one that began first is first.
+    fn over(&self, index: u32, deadline: u64) -> Position {
+        Position {
+            detail: self.flow(index).map_or(0, |flow| flow.id),
+            ..Position::at(Timestamp::from_nanos(deadline))
+        }
+    }
+
     /// Why the flow would end if nothing more came.
     const fn reason(hot: &Hot) -> EndReason {
         match hot.class {
@@ -494,8 +503,8 @@ impl Flows {
             .saturating_add(lag_ns)
             .saturating_add(self.timeouts.idle(hot.class));
         if self.timeouts.active != u64::MAX {
-            let first = self.cold.get(place)?.first.nanos();
-            let active = first.saturating_add(self.timeouts.active);
+            let began = self.cold.get(place)?.began.nanos();
+            let active = began.saturating_add(self.timeouts.active);
             if active < idle {
                 return Some((EndReason::Active, active));
             }
@@ -543,6 +552,7 @@ impl Flows {
         flow.id = id;
         flow.vlan = seen.vlan;
         flow.first = seen.timestamp;
+        flow.began = seen.clock;
         let handshake = seen.tcp_flags & (flag::CONTROL | flag::ACK);
         let answers = seen.protocol == protocol::TCP && handshake == flag::SYN | flag::ACK;
         if answers {
@@ -641,9 +651,11 @@ impl Flows {
         else {
             return;
         };
-        let nearest = self.timeouts.idle(hot.class).min(self.timeouts.active);
         let now = now.nanos();
-        self.wheel.move_to(index, now.saturating_add(nearest), now);
+        let idle = now.saturating_add(self.timeouts.idle(hot.class));
+        let began = self.flow(index).map_or(now, |flow| flow.began.nanos());
+        let active = began.saturating_add(self.timeouts.active);
+        self.wheel.move_to(index, idle.min(active), now);
     }
 
     /// Report the flow at `index` as ended.

@@ -91,6 +91,23 @@ impl Observation {
         Ok(())
     }
 
+    /// Hash of the addresses and the protocol of the innermost IP packet, for one without a flow.
+    #[cold]
+    pub(super) fn read_pair(
+        &mut self,
+        frame: &Frame<'_>,
+        facts: &Facts,
+        secret: &Secret,
+    ) -> Option<u64> {
+        if facts.ip_version == 0 {
+            return None;
+        }
+        let (source, destination) = self.read_ip(frame, facts)?;
+        let ends = [(source, 0), (destination, 0)];
+        let (key, _) = Key::new(ends, false, facts.ip_protocol, facts.ip_version, 0);
+        Some(secret.hash(&key))
+    }
+
     /// Lengths and time to live of the innermost IP packet. Returns its addresses.
     #[inline]
     fn read_ip(&mut self, frame: &Frame<'_>, facts: &Facts) -> Option<([u64; 2], [u64; 2])> {

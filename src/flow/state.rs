@@ -327,6 +327,8 @@ pub struct Flow {
     pub vlan: u16,
     /// Time of the first packet.
     pub first: Timestamp,
+    /// Latest time of any packet up to the first one, which may have been late.
+    pub(super) began: Timestamp,
     /// With [`mark::LAGS`]: nanoseconds by which the latest packet was behind the clock.
     pub(super) lag_ns: u64,
     totals: [Totals; 2],

@@ -5,7 +5,8 @@
 
 use super::key::Secret;
 use super::observation::Observation;
-use crate::packet::{Facts, Frame};
+use crate::dissect::Protocol;
+use crate::packet::{Facts, Frame, Layer};
 
 /// See the module.
 #[derive(Debug)]
@@ -25,15 +26,45 @@ impl Steering {
         }
     }
 
-    /// The worker of a packet: that of its flow, or else any, in turn.
+    /// The worker of a packet: that of its flow, or else of its two addresses, or else any, in
+    /// turn.
     pub fn worker(&mut self, frame: &Frame<'_>, facts: &Facts) -> usize {
-        let worker = match self.seen.read(frame, facts, &self.secret, false) {
-            Ok(()) => {
-                let hash = u128::from(self.seen.hash);
-                u64::try_from((hash * u128::from(self.workers)) >> 64).unwrap_or(0)
+        let worker = match hash_of(&mut self.seen, frame, facts, &self.secret) {
+            Some(hash) => {
+                let place = u128::from(hash) * u128::from(self.workers);
+                u64::try_from(place >> 64).unwrap_or(0)
             }
-            Err(_) => frame.number % self.workers,
+            None => frame.number % self.workers,
         };
         usize::try_from(worker).unwrap_or(0)
     }
+}
+
+/// Hash of the innermost five-tuple; of the addresses alone where that is not known, as in a
+/// fragment that was not put together.
+fn hash_of(
+    seen: &mut Observation,
+    frame: &Frame<'_>,
+    facts: &Facts,
+    secret: &Secret,
+) -> Option<u64> {
+    match seen.read(frame, facts, secret, false) {
+        Ok(()) => Some(seen.hash),
+        Err(_) => seen.read_pair(frame, facts, secret),
+    }
+}
+
+/// What tells the flow of a packet from others with the same outermost addresses and first ports:
+/// 0, unless it is in a tunnel or a fragment that was not put together.
+///
+/// A rule reads these, and packets are spread by the innermost five-tuple. So rules that are kept
+/// where a flow is, since their events share a five-tuple, share this too.
+pub fn tunnelled(frame: &Frame<'_>, facts: &Facts) -> u64 {
+    let is_ip = |layer: &&Layer| matches!(layer.protocol, Protocol::Ipv4 | Protocol::Ipv6);
+    let is_plain = facts.layers().iter().filter(is_ip).count() <= 1;
+    if is_plain && !facts.has(Facts::FRAGMENT) {
+        return 0;
+    }
+    let hash = hash_of(&mut Observation::default(), frame, facts, &Secret::new(0));
+    hash.map_or(1, |hash| hash | 1)
 }

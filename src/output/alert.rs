@@ -114,7 +114,7 @@ fn history(line: &mut String, program: &Program, alert: &Alert) {
         let mut comma = "";
         for (position, field) in event.layout.fields.iter().enumerate() {
             let value = event.layout.read(record, position);
-            if !matches!(value, Scalar::Absent) {
+            if !matches!(value, Scalar::Absent) && !field.attribute.is_hidden() {
                 let _ = write!(line, "{comma}[\"{}\",", field.attribute);
                 csv_value(line, field.attribute.kind(), value);
                 line.push(']');
@@ -284,6 +284,7 @@ fn json_values(
         let value = event.layout.read(record, position);
         if let Some(field) = event.layout.fields.get(position)
             && !matches!(value, Scalar::Absent)
+            && !field.attribute.is_hidden()
         {
             let _ = write!(line, "{comma}\"{}\":", field.attribute);
             json_value(line, field.attribute.kind(), value);

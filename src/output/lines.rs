@@ -5,7 +5,6 @@ use super::queue::AlertMessage;
 use super::target::Target;
 use super::{alert, flow::write_json};
 use crate::flow::FlowRecord;
-use crate::packet::Timestamp;
 use crate::ring::Position;
 use crate::rules::RuleSet;
 use crate::rules::joins::Alert;
@@ -94,13 +93,13 @@ impl AlertLines {
         Ok(done)
     }
 
-    /// Nothing comes any more that is before `time`.
-    pub(super) fn until(&mut self, time: Timestamp) -> io::Result<u64> {
+    /// Nothing comes any more that is before this.
+    pub(super) fn before(&mut self, position: Position) -> io::Result<u64> {
         let first = self.alike.first();
-        let is_over = first.is_some_and(|(.., alert)| alert.position.time < time);
+        let is_over = first.is_some_and(|(.., alert)| alert.position < position);
         let done = if is_over { self.write_alike()? } else { 0 };
         if let Some(limiter) = &mut self.limiter {
-            limiter.advance(time);
+            limiter.advance(position.time);
         }
         self.summaries()?;
         Ok(done)

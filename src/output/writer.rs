@@ -7,7 +7,7 @@
 
 use super::alert;
 use super::limit::Limiter;
-use super::lines::{AlertLines, FlowLines, Lines as _};
+use super::lines::{AlertLines, FlowLines, Lines};
 use super::queue::{AlertMessage, Lane, Parcel};
 use crate::flow::FlowRecord;
 use crate::packet::Timestamp;
@@ -113,7 +113,7 @@ impl Writer {
             }
             let rules = vec![sinks.rules; senders];
             let lines = AlertLines::new(target, sinks.format, sinks.limiter, rules);
-            alerts = Some(Input::new(merge, lines, when_full));
+            alerts = Some(Input::new(merge, lines, when_full, (&written, 0)));
         }
         let mut flows = None;
         if let Some(target) = sinks.flows {
@@ -122,7 +122,8 @@ impl Writer {
             for (queue, end) in queues.iter_mut().zip(ends) {
                 queue.flows = Some(Lane::new(end, when_full));
             }
-            flows = Some(Input::new(merge, FlowLines::new(target), when_full));
+            let lines = FlowLines::new(target);
+            flows = Some(Input::new(merge, lines, when_full, (&written, 1)));
         }
         let mut writer = Self {
             threads: Vec::new(),
@@ -147,10 +148,10 @@ impl Writer {
         if alerts.is_none() && flows.is_none() {
             return Ok(());
         }
-        let written = Arc::clone(&self.written);
+        let inputs = Inputs { alerts, flows };
         let thread = std::thread::Builder::new()
             .name(name.to_owned())
-            .spawn(move || write_all(alerts, flows, &written))?;
+            .spawn(move || inputs.write_all())?;
         self.threads.push(thread);
         Ok(())
     }
@@ -193,6 +194,8 @@ struct Input<T, L> {
     /// The next event, known but not written yet.
     next: Option<(Position, usize, T)>,
     when_full: WhenFull,
+    /// Where is counted what became of them, and at which place there.
+    written: (Arc<Written>, usize),
 }
 
 /// What is known of the next event.
@@ -221,8 +224,13 @@ impl Ahead {
     }
 }
 
-impl<T, L> Input<T, L> {
-    fn new(merge: Merge<Parcel<T>>, lines: L, when_full: WhenFull) -> Self {
+impl<T, L: Lines> Input<T, L> {
+    fn new(
+        merge: Merge<Parcel<T>>,
+        lines: L,
+        when_full: WhenFull,
+        (written, place): (&Arc<Written>, usize),
+    ) -> Self {
         let merge = match when_full {
             WhenFull::Wait => merge,
             WhenFull::Drop => merge.bounded(BEHIND_MAX),
@@ -232,6 +240,7 @@ impl<T, L> Input<T, L> {
             lines,
             next: None,
             when_full,
+            written: (Arc::clone(written), place),
         }
     }
 
@@ -252,113 +261,114 @@ impl<T, L> Input<T, L> {
             }
         }
     }
-}
 
-/// Write what comes until nothing can come any more.
-fn write_all(
-    mut alerts: Option<Input<AlertMessage, AlertLines>>,
-    mut flows: Option<Input<Box<FlowRecord>, FlowLines>>,
-    written: &Written,
-) -> io::Result<()> {
-    let [alerts_written, flows_written] = &written.events;
-    let [alerts_lost, flows_lost] = &written.lost;
-    loop {
-        let alert = alerts.as_mut().map_or(Ahead::End, Input::look);
-        let flow = flows.as_mut().map_or(Ahead::End, Input::look);
-        // Of one position, the flow ended before the packet was looked at.
-        if let (Ahead::Known(position), Some(input)) = (flow, &mut flows)
-            && position <= alert.earliest()
-        {
-            if let Some((_, _, record)) = input.next.take() {
-                let result = input.lines.write(record);
-                settle(
-                    result,
-                    input.when_full,
-                    flows_written,
-                    flows_lost,
-                    &mut input.lines,
-                )?;
-            }
-        } else if let (Ahead::Known(position), Some(input)) = (alert, &mut alerts)
-            && position <= flow.earliest()
-        {
-            if let Some((position, sender, message)) = input.next.take() {
-                let result = input.lines.take(position, sender, message);
-                settle(
-                    result,
-                    input.when_full,
-                    alerts_written,
-                    alerts_lost,
-                    &mut input.lines,
-                )?;
-            }
-        } else {
-            let is_over = alert == Ahead::End && flow == Ahead::End;
-            rest((&mut alerts, alert), &mut flows, written)?;
-            if is_over {
-                return Ok(());
-            }
-            alerts.iter_mut().for_each(|input| input.merge.make_way());
-            flows.iter_mut().for_each(|input| input.merge.make_way());
-            std::thread::sleep(REST);
-        }
+    /// Let readers see what was written.
+    fn flush(&mut self) -> io::Result<()> {
+        let result = self.lines.flush().map(|()| 0);
+        self.settle(result)
     }
-}
 
-/// Nothing can be written now: say what is due without an event, and let readers see all.
-fn rest(
-    (alerts, alert): (&mut Option<Input<AlertMessage, AlertLines>>, Ahead),
-    flows: &mut Option<Input<Box<FlowRecord>, FlowLines>>,
-    written: &Written,
-) -> io::Result<()> {
-    let [alerts_written, flows_written] = &written.events;
-    let [alerts_lost, flows_lost] = &written.lost;
-    if let Some(input) = alerts {
-        let due = match alert {
-            Ahead::End => input.lines.end(),
-            Ahead::Until(time) => input.lines.until(time),
-            Ahead::Known(_) => Ok(0),
+    /// Count what was written, or lost. A failure ends the run of files; live, it is told, and the
+    /// output is opened again later.
+    fn settle(&mut self, result: io::Result<u64>) -> io::Result<()> {
+        let (written, place) = &self.written;
+        let add = |counts: &[AtomicU64; 2], count: u64| {
+            if let Some(sum) = counts.get(*place).filter(|_| count > 0) {
+                sum.fetch_add(count, Ordering::Relaxed);
+            }
         };
-        let (when_full, lines) = (input.when_full, &mut input.lines);
-        settle(due, when_full, alerts_written, alerts_lost, lines)?;
-        let flushed = lines.flush().map(|()| 0);
-        settle(flushed, when_full, alerts_written, alerts_lost, lines)?;
+        let target = self.lines.target();
+        match result {
+            Ok(count) => add(&written.events, count),
+            Err(error) if self.when_full == WhenFull::Wait => return Err(error),
+            Err(error) => {
+                tracing::error!("output: {error}; it is opened again when that is possible");
+                target.fail();
+            }
+        }
+        add(&written.lost, target.missed());
+        Ok(())
     }
-    if let Some(input) = flows {
-        let (when_full, lines) = (input.when_full, &mut input.lines);
-        let flushed = lines.flush().map(|()| 0);
-        settle(flushed, when_full, flows_written, flows_lost, lines)?;
-    }
-    Ok(())
 }
 
-/// Count what was written, or lost. A failure ends the run of files; live, it is told, and the
-/// output is opened again later.
-fn settle(
-    result: Result<u64, io::Error>,
-    when_full: WhenFull,
-    written: &AtomicU64,
-    lost: &AtomicU64,
-    lines: &mut impl super::lines::Lines,
-) -> io::Result<()> {
-    match result {
-        Ok(count) => {
-            if count > 0 {
-                written.fetch_add(count, Ordering::Relaxed);
+/// What one thread writes.
+struct Inputs {
+    alerts: Option<Input<AlertMessage, AlertLines>>,
+    flows: Option<Input<Box<FlowRecord>, FlowLines>>,
+}
+
+impl Inputs {
+    /// Write what comes until nothing can come any more.
+    fn write_all(mut self) -> io::Result<()> {
+        loop {
+            let alert = self.alerts.as_mut().map_or(Ahead::End, Input::look);
+            let flow = self.flows.as_mut().map_or(Ahead::End, Input::look);
+            match (alert, flow) {
+                (Ahead::End, Ahead::End) => return self.end(),
+                // Of one position, the flow ended before the packet was looked at.
+                (_, Ahead::Known(at)) if at <= alert.earliest() => self.flow(at)?,
+                (Ahead::Known(at), _) if at <= flow.earliest() => self.alert()?,
+                _ => self.rest(alert.earliest().min(flow.earliest()).time)?,
             }
-            let missed = lines.target().missed();
-            if missed > 0 {
-                lost.fetch_add(missed, Ordering::Relaxed);
-            }
-            Ok(())
         }
-        Err(error) if when_full == WhenFull::Wait => Err(error),
-        Err(error) => {
-            tracing::error!("output: {error}; it is opened again when that is possible");
-            let target = lines.target();
-            target.fail();
-            lost.fetch_add(target.missed(), Ordering::Relaxed);
-            Ok(())
+    }
+
+    /// Write the next flow record, behind all alerts that come before it.
+    fn flow(&mut self, at: Position) -> io::Result<()> {
+        if let Some(alerts) = &mut self.alerts {
+            let result = alerts.lines.before(at);
+            alerts.settle(result)?;
+            alerts.flush()?;
         }
+        if let Some(flows) = &mut self.flows
+            && let Some((_, _, record)) = flows.next.take()
+        {
+            let result = flows.lines.write(record);
+            flows.settle(result)?;
+        }
+        Ok(())
+    }
+
+    /// Write the next alert, behind all flow records that come before it.
+    fn alert(&mut self) -> io::Result<()> {
+        if let Some(flows) = &mut self.flows {
+            flows.flush()?;
+        }
+        if let Some(alerts) = &mut self.alerts
+            && let Some((position, sender, message)) = alerts.next.take()
+        {
+            let result = alerts.lines.take(position, sender, message);
+            alerts.settle(result)?;
+        }
+        Ok(())
+    }
+
+    /// Nothing can be written now, and nothing comes that is before `time`.
+    fn rest(&mut self, time: Timestamp) -> io::Result<()> {
+        if let Some(flows) = &mut self.flows {
+            flows.flush()?;
+            flows.merge.make_way();
+        }
+        if let Some(alerts) = &mut self.alerts {
+            let result = alerts.lines.before(Position::at(time));
+            alerts.settle(result)?;
+            alerts.flush()?;
+            alerts.merge.make_way();
+        }
+        std::thread::sleep(REST);
+        Ok(())
+    }
+
+    /// Nothing comes any more.
+    fn end(&mut self) -> io::Result<()> {
+        if let Some(flows) = &mut self.flows {
+            flows.flush()?;
+        }
+        if let Some(alerts) = &mut self.alerts {
+            let result = alerts.lines.end();
+            alerts.settle(result)?;
+            alerts.flush()?;
+        }
+        Ok(())
     }
 }

@@ -99,14 +99,18 @@ impl Joins {
         if index == NONE {
             return self.expire(program, rule);
         }
+        let timestamp = Timestamp::from_micros(entry.deadline_us);
+        // A late packet sets deadlines that are over: what they bring about cannot come before what
+        // has been found by then.
+        let found = timestamp.max(self.wheel.settled_before());
         let step = Step {
             program,
             rule,
-            timestamp: Timestamp::from_micros(entry.deadline_us),
+            timestamp,
             packet: 0,
             at: Position {
                 detail: u64::from(rule) << super::EVENT_BITS,
-                ..Position::at(Timestamp::from_micros(entry.deadline_us))
+                ..Position::at(found)
             },
             timed_out: true,
         };

@@ -49,9 +49,9 @@ pub struct Joins {
     candidates: Candidates,
     /// Memory for what the packet shows as another event: as much as operators of one packet nest.
     spare: Vec<Vec<u8>>,
-    /// Looks that the event, or the deadline, has answered, by rule, number and the stay in which
-    /// the operator was opened.
-    pub(super) answered: HashSet<(u32, u8, u64)>,
+    /// Looks that the event, or the deadline, has answered, by rule, number, the stay in which the
+    /// operator was opened, and at a deadline the last event seen.
+    pub(super) answered: HashSet<(u32, u8, u64, (u64, u8))>,
     /// The deadline at which they were.
     pub(super) answered_us: u64,
 }
@@ -429,10 +429,14 @@ impl Joins {
             return false;
         }
         let (machine, store) = (&step.program.machine, self.stores.get(at(step.rule)));
+        let of = store.zip(index);
+        // Deadlines of one time may be those of different packets, and of different keys.
+        let last = of.filter(|_| step.timed_out);
+        let last = last.map(|(store, i)| store.last_seen(step.program, i));
         let opened_from = |look: &Look| {
-            let stay = store.zip(index);
-            let stay = stay.map(|(store, i)| store.opened_from(step.program, i, look.depth));
-            (step.rule, look.operator, stay.unwrap_or(0))
+            let stay = of.map(|(store, i)| store.opened_from(step.program, i, look.depth));
+            let last = last.unwrap_or_default();
+            (step.rule, look.operator, stay.unwrap_or(0), last)
         };
         let answers = machine.looks(effect.answers).iter().map(opened_from);
         self.answered.extend(answers);

@@ -42,10 +42,12 @@ impl Partition {
             let own = class.iter().find(|(number, _)| *number == event);
             own.map(|(_, slot)| *slot)
         };
-        let shared: Vec<&Vec<Term>> = classes
-            .iter()
-            .filter(|class| (1..=count).all(|event| slot_of(class, event).is_some()))
-            .collect();
+        let is_shared = |class: &&Vec<Term>| {
+            let terms = (1..=count).map(|event| Some((event, slot_of(class, event)?)));
+            let terms: Option<Vec<Term>> = terms.collect();
+            terms.is_some_and(|terms| is_compared(&terms, &program.events, &program.machine))
+        };
+        let shared: Vec<&Vec<Term>> = classes.iter().filter(is_shared).collect();
         let key: Vec<Vec<Slot>> = (1..=count)
             .map(|event| shared.iter().filter_map(|c| slot_of(c, event)).collect())
             .collect();
@@ -114,6 +116,32 @@ fn join(classes: &mut Vec<Vec<Term>>, one: Term, other: Term) {
     classes.push(merged);
 }
 
+/// Is the value of each event, wherever an attempt waits for it, compared with that of an event
+/// that the attempt has seen?
+///
+/// Two events that are both compared with a third one, which comes last, may be brought together
+/// with different values. Nothing comes of that attempt, but it has taken an event that another one
+/// would have taken: those that take events from each other must be in one place.
+fn is_compared(terms: &[Term], events: &[Event], machine: &Machine) -> bool {
+    let bound = surely_bound(machine);
+    let slot_in = |event: &Event, field: u8| event.fields.get(usize::from(field)).copied();
+    let term_of = |event: u8| terms.iter().find(|(number, _)| *number == event);
+    let mut edges = machine.edges.iter().filter(|edge| edge.from != INIT);
+    edges.all(|edge| {
+        let seen = bound.get(usize::from(edge.from)).copied().unwrap_or(0);
+        let place = usize::from(edge.event).wrapping_sub(1);
+        let keys = events.get(place).map_or(&[][..], |event| &event.keys);
+        keys.iter().any(|key| {
+            let earlier = key.earlier.place;
+            let other = events.get(usize::from(earlier.event).wrapping_sub(1));
+            let other = other.and_then(|other| slot_in(other, earlier.field));
+            seen & 1 << earlier.event != 0
+                && term_of(edge.event) == Some(&(edge.event, key.slot))
+                && other.is_some_and(|slot| term_of(earlier.event) == Some(&(earlier.event, slot)))
+        })
+    })
+}
+
 /// For each state, the events that every way to it has bound: bit N for event N.
 pub(super) fn surely_bound(machine: &Machine) -> Vec<u64> {
     let mut bound = vec![u64::MAX; machine.states.len()];
@@ -141,25 +169,44 @@ pub(super) fn surely_bound(machine: &Machine) -> Vec<u64> {
     }
 }
 
-/// Does the key of every event hold both addresses and both ports?
+/// Does the key of every event hold both addresses and both ports, those of one end in one place?
+/// Values that are equal in another order, or of another protocol, are those of two flows.
 fn is_flow(key: &[Vec<Slot>], attributes: &Attributes) -> bool {
-    let names = |slots: &Vec<Slot>| -> Vec<(Protocol, &'static str)> {
-        let ids = slots
-            .iter()
-            .filter_map(|s| attributes.ids.get(usize::from(*s)));
-        ids.filter_map(|id| Some((id.protocol, id.attribute()?.name)))
-            .collect()
-    };
-    let pairs = |found: &[(Protocol, &str)], protocols: &[Protocol], pair: [&str; 2]| {
-        let has = |protocol: Protocol| pair.iter().all(|name| found.contains(&(protocol, name)));
-        protocols.iter().any(|protocol| has(*protocol))
-    };
-    key.iter().all(|slots| {
-        let found = names(slots);
-        let ip = [Protocol::Ipv4, Protocol::Ipv6];
-        let transport = [Protocol::Tcp, Protocol::Udp, Protocol::Sctp];
-        pairs(&found, &ip, ["src", "dst"]) && pairs(&found, &transport, ["src_port", "dest_port"])
+    let [ip, transport] = [
+        [Protocol::Ipv4, Protocol::Ipv6].as_slice(),
+        [Protocol::Tcp, Protocol::Udp, Protocol::Sctp].as_slice(),
+    ];
+    let pairs = ip
+        .iter()
+        .flat_map(|ip| transport.iter().map(move |t| (*ip, *t)));
+    pairs.into_iter().any(|(ip, transport)| {
+        let ends = [
+            [(ip, "src"), (transport, "src_port")],
+            [(ip, "dst"), (transport, "dest_port")],
+        ];
+        let [one, other] = ends;
+        let first = key
+            .first()
+            .and_then(|slots| places(slots, ends, attributes));
+        let is_first = |found: Option<Vec<usize>>| found.is_some() && found == first;
+        key.iter().all(|slots| {
+            is_first(places(slots, [one, other], attributes))
+                || is_first(places(slots, [other, one], attributes))
+        })
     })
+}
+
+/// An attribute by its names.
+type Named = (Protocol, &'static str);
+
+/// The places of addresses and ports in the key of an event.
+fn places(slots: &[Slot], ends: [[Named; 2]; 2], attributes: &Attributes) -> Option<Vec<usize>> {
+    let name = |slot: &Slot| -> Option<Named> {
+        let id = attributes.ids.get(usize::from(*slot))?;
+        Some((id.protocol, id.attribute()?.name))
+    };
+    let place = |wanted| slots.iter().position(|slot| name(slot) == Some(wanted));
+    ends.into_iter().flatten().map(place).collect()
 }
 
 #[cfg(test)]
@@ -242,6 +289,41 @@ mod tests {
         // Different values of the two pairs of events are nothing common.
         let (place, _) = partition(&three("(arp.ar_sha == arp.ar_sha.2)"));
         assert_eq!(place, "Rule");
+    }
+
+    /// The five-tuple has to be the same one, or turned round as a whole.
+    #[test]
+    fn a_five_tuple_is_that_of_one_flow() {
+        let first = "((ip.src != ip.dst) && (tcp.src_port != 0))";
+        let place = |ends: [&str; 4]| {
+            let [src, dst, src_port, dest_port] = ends;
+            let second = format!(
+                "((ip.src == ip.{src}.1) && (ip.dst == ip.{dst}.1) && \
+                 (tcp.src_port == tcp.{src_port}.1) && (tcp.dest_port == tcp.{dest_port}.1))"
+            );
+            partition(&two(first, &second)).0
+        };
+        assert_eq!(place(["src", "dst", "src_port", "dest_port"]), "Flow");
+        assert_eq!(place(["dst", "src", "dest_port", "src_port"]), "Flow");
+        assert_eq!(place(["dst", "src", "src_port", "dest_port"]), "Key");
+    }
+
+    /// Events 2 and 3 meet before event 1 comes that both are compared with.
+    #[test]
+    fn what_is_compared_later_is_no_key() {
+        let late = r#"<property value="THEN" delay_units="s" delay_min="-60" delay_max="0"
+            property_id="1" type_property="ATTACK" description="x">
+            <event event_id="1" description="a" boolean_expression="(tcp.syn == 1)"/>
+            <operator value="AND" delay_units="s" delay_min="0" delay_max="5">
+            <event event_id="2" description="b" boolean_expression="(ip.src == ip.src.1)"/>
+            <event event_id="3" description="c" boolean_expression="(ip.src == ip.src.1)"/>
+            </operator></property>"#;
+        assert_eq!(partition(late).0, "Rule");
+        let compared = late.replace(
+            r#""c" boolean_expression="(ip.src == ip.src.1)""#,
+            r#""c" boolean_expression="((ip.src == ip.src.1) && (ip.src == ip.src.2))""#,
+        );
+        assert_eq!(partition(&compared).0, "Key");
     }
 
     #[test]

@@ -246,16 +246,56 @@ impl Program {
     /// # Errors
     /// See [`Error`].
     pub fn new(property: Property, mode: Mode, attributes: &mut Attributes) -> Result<Self, Error> {
+        let plain = property.events.iter().map(|event| event.expression.clone());
+        let plain: Vec<Expr> = plain.collect();
+        let mut program = Self::compile(property, &plain, mode, attributes)?;
+        program.partition = Partition::of(&program, attributes);
+        if mode == Mode::Standard && matches!(program.partition, Partition::Flow(_)) {
+            let expressions = program.of_one_flow(&plain);
+            let partition = program.partition;
+            program = Self::compile(program.property, &expressions, mode, attributes)?;
+            program.partition = partition;
+        }
+        Ok(program)
+    }
+
+    /// The expressions of events, each with the condition that it is of one flow with those that it
+    /// shares keys with: see [`AttributeId::INNER_FLOW`].
+    fn of_one_flow(&self, expressions: &[Expr]) -> Vec<Expr> {
+        let all = self.events.iter().zip(expressions);
+        let with = all.map(|(event, expression)| {
+            let others: BTreeSet<u8> = event.keys.iter().map(|k| k.earlier.place.event).collect();
+            let at = |node| Expr {
+                node,
+                span: expression.span.clone(),
+            };
+            let flow = |event| at(Node::Attribute(AttributeId::INNER_FLOW, event));
+            let equal = |other: &u8| {
+                let sides = vec![flow(None), flow(Some(*other))];
+                at(Node::Chain(Operator::Equal, sides))
+            };
+            let mut parts = vec![expression.clone()];
+            parts.extend(others.iter().map(equal));
+            match others.is_empty() {
+                true => expression.clone(),
+                false => at(Node::Chain(Operator::And, parts)),
+            }
+        });
+        with.collect()
+    }
+
+    fn compile(
+        property: Property,
+        expressions: &[Expr],
+        mode: Mode,
+        attributes: &mut Attributes,
+    ) -> Result<Self, Error> {
         let machine = Machine::new(&property, mode)?;
-        let uses: Vec<Uses> = property
-            .events
-            .iter()
-            .map(|e| uses_of(&e.expression, mode))
-            .collect();
+        let uses: Vec<Uses> = expressions.iter().map(|e| uses_of(e, mode)).collect();
         let layouts: Vec<Layout> = (1..=property.events.len())
             .map(|n| layout_of(&uses, n))
             .collect();
-        let expressions: Vec<&Expr> = property.events.iter().map(|e| &e.expression).collect();
+        let expressions: Vec<&Expr> = expressions.iter().collect();
         let orders = Orders::new(&property.root, &machine, expressions.len(), mode);
         let mut events = Vec::new();
         let mut offset = 0;
@@ -294,7 +334,7 @@ impl Program {
             .take(machine.states.len())
             .map(|state| numbers(&|edge| edge.from == state))
             .collect();
-        let mut program = Self {
+        Ok(Self {
             partition: Partition::Rule,
             asks_others: machine.states.iter().any(|state| state.window.immediate),
             by_event,
@@ -308,9 +348,7 @@ impl Program {
             expires_quietly,
             attributes: all.into_iter().collect(),
             mode,
-        };
-        program.partition = Partition::of(&program, attributes);
-        Ok(program)
+        })
     }
 
     /// Let its conditions remember what those of `other`, the same rule compiled in another rule

@@ -8,7 +8,7 @@
 use super::joined::{Joined, Seen};
 use super::machine::{Edge, StateId};
 use super::program::{Event, Held, Program, Slot};
-use super::record::Hash;
+use super::record::{self, Hash};
 use super::waiting::{Identity, Waiting};
 use std::collections::VecDeque;
 
@@ -266,6 +266,19 @@ impl Store {
             true => self.outer(index, depth).stay,
             false => instance.sequence,
         }
+    }
+
+    /// The last packet that the instance has seen, and the last event that it was.
+    pub fn last_seen(&self, program: &Program, index: u32) -> (u64, u8) {
+        let bound = self.instance(index).map_or(0, |instance| instance.bound);
+        let records = self.record(index);
+        let events = (1..).zip(&program.events);
+        let seen = events.filter(|(event, _)| bound & 1 << event != 0);
+        let packets = seen.map(|(event, of)| {
+            let record = records.get(of.offset..).unwrap_or(&[]);
+            (record::number(record), event)
+        });
+        packets.max().unwrap_or_default()
     }
 
     /// End all instances in the wait of `depth` that began with a stay, but for `kept`, which is

@@ -79,6 +79,11 @@ impl Wheel {
         Timestamp::from_micros(self.tick.saturating_mul(TICK_US))
     }
 
+    /// What [`Wheel::advance`] has given last was added when this was settled, or before.
+    pub fn settled_before(&self) -> Timestamp {
+        Timestamp::from_micros(self.tick.saturating_sub(1).saturating_mul(TICK_US))
+    }
+
     /// Has time been moved so far that this deadline is behind?
     pub fn has_passed(&self, deadline_us: u64) -> bool {
         tick_after(deadline_us) <= self.tick

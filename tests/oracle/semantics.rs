@@ -14,7 +14,7 @@
 //! | `a AND b` | a, and in another reading b | the other one | holds | fails |
 //! | `a NOT b` | a | b | fails | holds |
 //! | `a BEFORE b` | b | a | holds | the attempt ends |
-//! | | a | none | fails at once, unless a b answered the same a | |
+//! | | a | none | fails at once, unless a b answered the same a (see below) | |
 //! | `a OR b` | none: whichever comes, the operator holds | | | |
 //!
 //! `THEN` with a negative least delay is read as a `BEFORE` with the bounds turned round; as far as
@@ -26,8 +26,7 @@
 //! and without delays there is no latest time. An operator that runs in the trigger of others waits
 //! no longer than they do. With all four bounds 0 the trigger must hold on the packet that
 //! completed the context, begun by the first event that can, by number; otherwise its time is over
-//! at once.
-//! `BEFORE` then means `THEN`.
+//! at once. `BEFORE` then means `THEN`.
 //!
 //! **Events.** A packet may be an event when it has all attributes that the event's condition names
 //! without `.N`, outside of `is_exist`, `is_null` and `is_empty`, and those that other events take
@@ -38,10 +37,12 @@
 //!
 //! **A packet.** First the deadlines before it pass. Then event after event, by number, it is tried
 //! on the attempts, those that changed last first, and on the one that has seen nothing last; but
-//! what an answer may end is tried after what may answer. An attempt does not look again at the
-//! packet that brought it where it is. An event that opens an operator moves a copy and leaves the
-//! attempt where it was; so does the answer of a `BEFORE`: one b serves every a. When an event has
-//! brought a verdict, it is tried on nothing else.
+//! what an answer may end is tried after what may answer. The same a is one that came as the same
+//! event of the same packet, or at the same time by a deadline, after the same event of the same
+//! packet. An attempt does not look again at the packet that brought it where it is. An event that
+//! opens an operator moves a copy and leaves the attempt where it was; so does the answer of a
+//! `BEFORE`: one b serves every a. When an event has brought a verdict, it is tried on nothing
+//! else.
 //!
 //! **Ends.** When the root holds, the attempt passes; when it fails, it fails. A trigger that fails
 //! lets its operator fail; a context that fails ends the attempt without a word, and so does an
@@ -155,8 +156,9 @@ struct Rule<'p> {
     /// Numbers given out: to attempts, families, and changes.
     given: u64,
     /// Operators whose trigger came on this packet as this event, or at this deadline, with the
-    /// attempt they were opened from: the answers of `BEFORE`.
-    answered: BTreeSet<(*const OperatorNode, u64)>,
+    /// attempt they were opened from, and at a deadline what was last seen: the answers of
+    /// `BEFORE`.
+    answered: BTreeSet<(*const OperatorNode, u64, LastSeen)>,
     /// The deadline at which they were answered.
     answered_us: Option<u64>,
     /// By event: those that may come before it or after it.
@@ -164,6 +166,21 @@ struct Rule<'p> {
     alerts: Vec<Alert>,
     /// It was given up.
     is_too_large: bool,
+}
+
+/// Number of a packet, and the event that it was.
+type LastSeen = (u64, u8);
+
+/// What tells deadlines of one time apart.
+fn last_seen(attempt: &Attempt<'_>, now: Now<'_>) -> LastSeen {
+    if now.packet.is_some() {
+        return (0, 0);
+    }
+    let seen = attempt
+        .seen
+        .iter()
+        .map(|(event, seen)| (seen.packet, *event));
+    seen.max().unwrap_or_default()
 }
 
 /// All rules.
@@ -423,7 +440,8 @@ impl<'p> Rule<'p> {
                 return self.passed(attempt, now, answers, came);
             };
             let reading = running.reading;
-            let place = (std::ptr::from_ref(reading.operator), running.opened_from);
+            let operator = std::ptr::from_ref(reading.operator);
+            let place = (operator, running.opened_from, last_seen(&attempt, now));
             match (running.wait, reading.kin) {
                 (None, _) if reading.unless_answered && self.answered.contains(&place) => {
                     return false;
