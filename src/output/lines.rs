@@ -181,7 +181,6 @@ impl FlowLines {
     }
 
     /// Write a record; gives the number of records that are done with.
-    #[expect(clippy::boxed_local, reason = "it came in its box")]
     pub(super) fn write(&mut self, flow: Box<FlowRecord>) -> io::Result<u64> {
         self.line.clear();
         write_json(&mut self.line, &flow, COMMUNITY_ID_SEED)?;
