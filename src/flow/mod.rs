@@ -231,30 +231,36 @@ impl Flows {
         }
     }
 
-    /// End every flow, in order of creation: the input is over.
+    /// End every flow: the input is over. Those whose time was up by then come first, the others
+    /// in order of creation.
     pub fn drain(&mut self, ended: Ended<'_>) {
-        let mut left: Vec<(u64, u32)> = (0..)
-            .zip(&self.hot)
-            .filter(|(_, hot)| hot.id != 0)
-            .map(|(index, hot)| (hot.id, index))
+        let left = (0..).zip(&self.hot).filter(|(_, hot)| hot.id != 0);
+        let mut left: Vec<(Position, EndReason, u32)> = left
+            .map(|(index, hot)| {
+                let (over, reason) = self.last_end(index, hot.id);
+                (over, reason, index)
+            })
             .collect();
-        left.sort_unstable();
-        for (id, index) in left {
-            let mut over = Position {
-                packet: id,
-                ..Position::at(Timestamp::MAX)
-            };
-            let reason = match self.deadline(index) {
-                Some((reason, deadline)) if deadline < self.latest.nanos() => {
-                    over = self.over(index, deadline);
-                    reason
-                }
-                Some((reason @ (EndReason::Closed | EndReason::Reset), _)) => reason,
-                _ => EndReason::EndOfInput,
-            };
+        left.sort_unstable_by_key(|(over, ..)| *over);
+        for (over, reason, index) in left {
             self.wheel.remove(index);
             self.end(index, reason, over, ended);
             self.release(index);
+        }
+    }
+
+    /// Where and why a flow ends with the input.
+    fn last_end(&self, index: u32, id: u64) -> (Position, EndReason) {
+        let last = Position {
+            packet: id,
+            ..Position::at(Timestamp::MAX)
+        };
+        match self.deadline(index) {
+            Some((reason, deadline)) if deadline < self.latest.nanos() => {
+                (self.over(index, deadline), reason)
+            }
+            Some((reason @ (EndReason::Closed | EndReason::Reset), _)) => (last, reason),
+            _ => (last, EndReason::EndOfInput),
         }
     }
 

@@ -638,3 +638,16 @@ fn a_small_flow_is_no_large_one() {
     bench.finish();
     assert_eq!(sizes(&bench.flows), [0; 0]);
 }
+
+#[test]
+fn flows_end_in_the_order_of_their_ends() {
+    let mut bench = Bench::small();
+    let long = bench.handshake().id;
+    let short = bench.send(&Packet::udp(1, 2)).id;
+    bench.now += 400 * SECOND;
+    let last = bench.send(&Packet::udp(3, 4)).id;
+    let records = bench.finish();
+    let ended: Vec<u64> = records.iter().map(|record| record.id).collect();
+    assert_eq!(ended, [short, long, last]);
+    assert!(records.is_sorted_by_key(|record| record.ended));
+}

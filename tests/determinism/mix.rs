@@ -27,6 +27,9 @@ pub(crate) fn settings() -> Settings {
     };
     settings.flows.flows_max = 1 << 18;
     settings.applications.flows_max = 1 << 16;
+    // Most of the mix are messages that wait for a part that never comes.
+    settings.applications.partial_blocks = 1 << 17;
+    settings.applications.waiting_blocks = 1 << 17;
     settings
 }
 
