@@ -191,7 +191,12 @@ fn is_key(part: &Expr, program: &Program, event: &Event) -> bool {
 }
 
 fn names(rules: &RuleSet, slots: &[Slot]) -> String {
-    let names: Vec<String> = slots.iter().map(|slot| name(rules, *slot)).collect();
+    let is_shown = |slot: &&Slot| {
+        let id = rules.extraction.attribute(**slot);
+        !id.is_some_and(AttributeId::is_hidden)
+    };
+    let shown = slots.iter().filter(is_shown);
+    let names: Vec<String> = shown.map(|slot| name(rules, *slot)).collect();
     or_none(names.join(", "))
 }
 

@@ -26,10 +26,9 @@ pub(crate) fn settings() -> Settings {
         ..Settings::default()
     };
     settings.flows.flows_max = 1 << 18;
-    settings.applications.flows_max = 1 << 16;
-    // Most of the mix are messages that wait for a part that never comes.
-    settings.applications.partial_blocks = 1 << 17;
-    settings.applications.waiting_blocks = 1 << 17;
+    settings.applications.flows_max = 1 << 18;
+    settings.applications.waiting_blocks = 1 << 16;
+    settings.applications.partial_blocks = 1 << 16;
     settings
 }
 
@@ -140,25 +139,26 @@ pub(crate) fn mix(packets: u64, seed: u64) -> Trace {
     trace
 }
 
-/// Some packets late, by up to ten seconds.
-pub(crate) fn late(trace: &mut Trace) {
+/// How the times of packets follow each other.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum Times {
+    InOrder,
+    /// Some are late, by up to ten seconds.
+    Late,
+    /// All are the same.
+    Still,
+    /// One is years ahead, and later ones are in order again.
+    Jump,
+}
+
+/// Change the times of a trace that is in order.
+pub(crate) fn set(trace: &mut Trace, times: Times) {
     let mut random = Random::new(5);
-    trace.retime(|_, time| match random.bits() % 50 {
-        0 => time - random.bits() % 10_000_000_000,
-        _ => time,
-    });
-}
-
-/// Time stands still.
-pub(crate) fn still(trace: &mut Trace) {
-    trace.retime(|_, _| START);
-}
-
-/// One packet years ahead, and later times again.
-pub(crate) fn jump(trace: &mut Trace) {
-    let place = trace.len() / 2;
-    trace.retime(|number, time| match number == place {
-        true => time + 200_000_000_000_000_000,
-        false => time,
+    let middle = trace.len() / 2;
+    trace.retime(|number, time| match times {
+        Times::Late if random.bits() % 50 == 0 => time - random.bits() % 10_000_000_000,
+        Times::Still => START,
+        Times::Jump if number == middle => time + 200_000_000_000_000_000,
+        Times::InOrder | Times::Late | Times::Jump => time,
     });
 }

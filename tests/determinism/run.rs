@@ -5,6 +5,7 @@ use std::sync::{Arc, Mutex};
 use wirelynx::capture::Burst;
 use wirelynx::control::pipeline::{Inline, Outcome, Pipeline, Shape};
 use wirelynx::limits::BURST_MAX;
+use wirelynx::metrics::Counters;
 use wirelynx::output::alert::Format;
 use wirelynx::output::limit::{Limit, Limiter};
 use wirelynx::output::writer::{Sinks, Target};
@@ -117,6 +118,16 @@ pub(crate) struct Output {
 }
 
 impl Output {
+    /// What was given up since a bound was reached: what comes out then is not defined.
+    pub(crate) fn given_up(&self) -> u64 {
+        let of_worker = |worker: &Counters| {
+            let streams = worker.applications;
+            worker.flows.table_full + streams.no_block + streams.flows_full
+        };
+        let of_workers: u64 = self.outcome.workers.iter().map(of_worker).sum();
+        of_workers + self.evicted().iter().sum::<u64>()
+    }
+
     /// Instances given up by rule.
     pub(crate) fn evicted(&self) -> Vec<u64> {
         let of_workers = self.outcome.workers.iter().map(|worker| &worker.rules);
