@@ -124,8 +124,11 @@ impl Spread {
             packet: self.number,
             ..Position::at(self.clock)
         };
-        let lanes = self.lanes.iter_mut();
-        lanes.fold(true, |is_open, lane| hand_over(lane, reached) && is_open)
+        let mut is_open = true;
+        for lane in &mut self.lanes {
+            is_open &= hand_over(lane, reached);
+        }
+        is_open
     }
 
     /// The input has ended. Gives what was counted of frames that went to no worker, and of
