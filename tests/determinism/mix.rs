@@ -156,7 +156,7 @@ pub(crate) fn set(trace: &mut Trace, times: Times) {
     let mut random = Random::new(5);
     let middle = trace.len() / 2;
     trace.retime(|number, time| match times {
-        Times::Late if random.bits() % 50 == 0 => time - random.bits() % 10_000_000_000,
+        Times::Late if random.bits().is_multiple_of(50) => time - random.bits() % 10_000_000_000,
         Times::Still => START,
         Times::Jump if number == middle => time + 200_000_000_000_000_000,
         Times::InOrder | Times::Late | Times::Jump => time,
