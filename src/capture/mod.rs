@@ -8,6 +8,7 @@ pub mod file;
 mod input;
 pub mod memory;
 pub mod merged;
+pub mod parcel;
 mod pcap;
 mod pcapng;
 mod record;

@@ -5,28 +5,22 @@
 //! full ring makes the reader wait. Every parcel says how far the input has come in event time, and
 //! all workers get one now and then, so that those without packets do not hold up the others.
 
+pub use super::parcel::Parcels;
+
 use super::Burst;
+use super::parcel::{self, Sender};
 use crate::dissect;
 use crate::dissect::attribute::View;
 use crate::flow::fragments::Fragments;
 use crate::flow::steering::Steering;
-use crate::limits::BURST_MAX;
 use crate::metrics;
 use crate::packet::{DropReason, Facts, Frame, Stop, Timestamp};
 use crate::ring::Position;
 use crate::rules::guards::Filter;
 use crate::worker::Settings;
-use crossbeam::queue::ArrayQueue;
 use crossbeam::utils::Backoff;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
-
-/// Frames of one parcel.
-const FRAMES_MAX: usize = 4 * BURST_MAX;
-
-/// Bytes of one parcel, unless its only frame has more.
-const BYTES_MAX: usize = 128 << 10;
 
 /// Parcels in one ring: what a worker may be behind the reader.
 const PARCELS_MAX: usize = 32;
@@ -38,83 +32,12 @@ const FRAMES_PER_ROUND: u64 = 1_024;
 /// How long one that waits sleeps between two looks, once it has looked some times.
 const PAUSE: Duration = Duration::from_micros(50);
 
-/// A frame whose bytes are in its parcel.
-#[derive(Debug, Clone, Copy)]
-struct Entry {
-    end: usize,
-    frame: Frame<'static>,
-}
-
-/// Frames on their way to a worker.
-#[derive(Debug, Default)]
-pub struct Parcel {
-    entries: Vec<Entry>,
-    bytes: Vec<u8>,
-    /// Where the input was when it was handed over.
-    reached: Position,
-}
-
-impl Parcel {
-    /// Where the input was when it was handed over: later frames come behind that.
-    pub fn reached(&self) -> Position {
-        self.reached
-    }
-
-    /// Its frames, in bursts.
-    pub fn bursts(&self) -> impl Iterator<Item = Burst<'_>> {
-        let mut start = 0;
-        self.entries.chunks(BURST_MAX).map(move |entries| {
-            let mut burst = Burst::new();
-            for entry in entries {
-                let data = self.bytes.get(start..entry.end).unwrap_or(&[]);
-                start = entry.end;
-                burst.push(Frame {
-                    data,
-                    ..entry.frame
-                });
-            }
-            burst
-        })
-    }
-
-    fn has_room(&self, length: usize) -> bool {
-        self.entries.is_empty()
-            || self.entries.len() < FRAMES_MAX && self.bytes.len() + length <= BYTES_MAX
-    }
-
-    fn push(&mut self, frame: &Frame<'_>) {
-        self.bytes.extend_from_slice(frame.data);
-        self.entries.push(Entry {
-            end: self.bytes.len(),
-            frame: Frame {
-                data: &[],
-                ..*frame
-            },
-        });
-    }
-
-    fn clear(&mut self) {
-        self.entries.clear();
-        self.bytes.clear();
-    }
-}
-
-#[derive(Debug)]
-struct Ring {
-    full: ArrayQueue<Box<Parcel>>,
-    empty: ArrayQueue<Box<Parcel>>,
-    /// The reader has handed over everything.
-    ended: AtomicBool,
-    /// The worker takes nothing any more.
-    closed: AtomicBool,
-}
-
 /// The reader's end.
 #[derive(Debug)]
 pub struct Spread {
     steering: Steering,
     fragments: Fragments,
-    lanes: Vec<(Arc<Ring>, Box<Parcel>)>,
+    lanes: Vec<Sender>,
     number: u64,
     clock: Timestamp,
     until_round: u64,
@@ -122,37 +45,17 @@ pub struct Spread {
     counters: metrics::Counters,
 }
 
-/// A worker's end.
-#[derive(Debug)]
-pub struct Parcels {
-    ring: Arc<Ring>,
-}
-
 impl Spread {
     /// To so many workers, which have been given these settings in common.
     pub fn new(workers: usize, settings: &Settings) -> (Self, Vec<Parcels>) {
-        let ring = |_| {
-            Arc::new(Ring {
-                full: ArrayQueue::new(PARCELS_MAX),
-                empty: ArrayQueue::new(PARCELS_MAX + 2),
-                ended: AtomicBool::new(false),
-                closed: AtomicBool::new(false),
-            })
-        };
-        let rings: Vec<Arc<Ring>> = (0..workers.max(1)).map(ring).collect();
-        let parcels = rings.iter().map(|ring| Parcels {
-            ring: Arc::clone(ring),
-        });
-        let parcels = parcels.collect();
+        let rings = (0..workers.max(1)).map(|_| parcel::ring(PARCELS_MAX));
+        let (lanes, parcels): (Vec<_>, Vec<_>) = rings.unzip();
         let spread = Self {
-            steering: Steering::new(rings.len(), settings.seed),
+            steering: Steering::new(lanes.len(), settings.seed),
             fragments: Fragments::new(&settings.fragments),
             filter: settings.filter.clone(),
             counters: metrics::Counters::default(),
-            lanes: rings
-                .into_iter()
-                .map(|ring| (ring, Box::default()))
-                .collect(),
+            lanes,
             number: 0,
             clock: Timestamp::default(),
             until_round: FRAMES_PER_ROUND,
@@ -198,11 +101,11 @@ impl Spread {
                 packet: self.number - 1,
                 ..Position::at(before)
             };
-            if let Some((ring, parcel)) = self.lanes.get_mut(worker) {
-                if !parcel.has_room(frame.data.len()) {
-                    is_open &= hand_over(ring, parcel, before);
+            if let Some(lane) = self.lanes.get_mut(worker) {
+                if !lane.has_room(frame.data.len()) {
+                    is_open &= hand_over(lane, before);
                 }
-                parcel.push(&frame);
+                lane.push(&frame);
             }
             self.fragments.release();
         }
@@ -221,10 +124,11 @@ impl Spread {
             packet: self.number,
             ..Position::at(self.clock)
         };
-        let lanes = self.lanes.iter_mut();
-        lanes.fold(true, |is_open, (ring, parcel)| {
-            hand_over(ring, parcel, reached) && is_open
-        })
+        let mut is_open = true;
+        for lane in &mut self.lanes {
+            is_open &= hand_over(lane, reached);
+        }
+        is_open
     }
 
     /// The input has ended. Gives what was counted of frames that went to no worker, and of
@@ -252,51 +156,21 @@ impl Drop for Spread {
     /// The input has ended.
     fn drop(&mut self) {
         self.round();
-        for (ring, _) in &self.lanes {
-            ring.ended.store(true, Ordering::Release);
-        }
     }
 }
 
 /// Waits for room. False when the worker takes nothing any more.
-fn hand_over(ring: &Ring, parcel: &mut Box<Parcel>, reached: Position) -> bool {
-    parcel.reached = reached;
-    let next = ring.empty.pop().unwrap_or_default();
-    let mut parcel = std::mem::replace(parcel, next);
+fn hand_over(lane: &mut Sender, reached: Position) -> bool {
     let backoff = Backoff::new();
-    while let Err(back) = ring.full.push(parcel) {
-        if ring.closed.load(Ordering::Acquire) {
+    while lane.hand_over(reached).is_err() {
+        if lane.is_closed() {
+            lane.discard();
             return false;
         }
-        parcel = back;
         match backoff.is_completed() {
             true => std::thread::sleep(PAUSE),
             false => backoff.snooze(),
         }
     }
     true
-}
-
-impl Parcels {
-    /// The next parcel; none when there is none now.
-    pub fn next(&self) -> Option<Box<Parcel>> {
-        self.ring.full.pop()
-    }
-
-    /// Is the input at its end, if there is no parcel? To be asked before the parcel is asked for.
-    pub fn is_ended(&self) -> bool {
-        self.ring.ended.load(Ordering::Acquire)
-    }
-
-    /// Give a parcel back to be filled again.
-    pub fn give_back(&self, mut parcel: Box<Parcel>) {
-        parcel.clear();
-        let _ = self.ring.empty.push(parcel);
-    }
-}
-
-impl Drop for Parcels {
-    fn drop(&mut self) {
-        self.ring.closed.store(true, Ordering::Release);
-    }
 }
