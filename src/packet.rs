@@ -222,11 +222,19 @@ pub enum DropReason {
     Oversize,
     /// The filter of the command line does not hold for it.
     Filtered,
+    /// The worker of its flow is too far behind: the ring to it is full.
+    HandoverFull,
 }
 
 impl DropReason {
     /// Every reason, in counter order.
-    pub const ALL: [Self; 4] = [Self::Empty, Self::LinkType, Self::Oversize, Self::Filtered];
+    pub const ALL: [Self; 5] = [
+        Self::Empty,
+        Self::LinkType,
+        Self::Oversize,
+        Self::Filtered,
+        Self::HandoverFull,
+    ];
 
     /// Name in metrics and in the account.
     pub const fn name(self) -> &'static str {
@@ -235,6 +243,7 @@ impl DropReason {
             Self::LinkType => "link_type",
             Self::Oversize => "oversize",
             Self::Filtered => "filtered",
+            Self::HandoverFull => "handover_full",
         }
     }
 }
@@ -443,6 +452,13 @@ impl Facts {
             .iter()
             .find(|layer| layer.protocol == protocol)
             .map(|layer| usize::from(layer.offset))
+    }
+
+    /// Is the innermost IP packet in another one?
+    pub fn is_in_tunnel(&self) -> bool {
+        let is_ip = |layer: &&Layer| matches!(layer.protocol, Protocol::Ipv4 | Protocol::Ipv6);
+        let outermost = self.layers().iter().find(is_ip);
+        outermost.is_some_and(|layer| layer.offset != self.ip_offset)
     }
 
     /// Is the header at `offset` at or before the IP header of a datagram put together from

@@ -3,6 +3,7 @@
 //! [`Worker::burst`] is the path of a packet, one call a stage. The worker owns all state of the
 //! path; what others read of it (counters) are copies.
 
+pub mod handover;
 pub mod idle;
 pub mod reload;
 pub mod security;
@@ -24,6 +25,7 @@ use crate::rules::joins::Limits;
 use crate::rules::outbox::Outbox;
 use crate::rules::placement::Placement;
 use crate::rules::{Engine, RuleCounts, RuleSet};
+use handover::Handover;
 use std::cell::Cell;
 use std::ops::Range;
 use std::sync::Arc;
@@ -106,7 +108,17 @@ pub struct Worker {
     scope: Scope,
     filter: Option<Arc<Filter>>,
     defragmented: bool,
+    handover: Option<Handover>,
     stages: Stages,
+}
+
+/// Where frames come from.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum From {
+    /// A capture.
+    Capture,
+    /// Another worker, which has counted them in and has put them together.
+    Worker,
 }
 
 /// Up to where a worker has found everything: what it finds from now on is at or behind these.
@@ -148,6 +160,7 @@ impl Worker {
         Self {
             fragments: Fragments::new(&settings.fragments),
             defragmented: settings.defragmented,
+            handover: None,
             facts: vec![Facts::new(); BURST_MAX],
             scope,
             filter: settings.filter.clone(),
@@ -168,22 +181,44 @@ impl Worker {
         }
     }
 
+    /// Hand packets that belong to other workers over to them from now on.
+    #[must_use]
+    pub fn with_handover(mut self, handover: Option<Handover>) -> Self {
+        self.handover = handover;
+        self
+    }
+
     /// The path of a packet: walk a burst through every stage. Events come out in order.
-    pub fn burst(&mut self, mut frames: Burst<'_>, sink: &mut impl Sink) {
+    pub fn burst(&mut self, frames: Burst<'_>, sink: &mut impl Sink) {
+        self.walk(frames, From::Capture, sink);
+    }
+
+    /// As [`Worker::burst`], with frames that another worker has handed over: they go nowhere else,
+    /// and count as passed, but not as received.
+    pub fn burst_of_others(&mut self, frames: Burst<'_>, sink: &mut impl Sink) {
+        self.walk(frames, From::Worker, sink);
+    }
+
+    fn walk(&mut self, mut frames: Burst<'_>, from: From, sink: &mut impl Sink) {
         let Self {
             fragments,
             facts,
             scope,
             filter,
             defragmented,
+            handover,
             stages,
         } = self;
-        let facts = stages.headers(&mut frames, facts, filter.as_deref());
+        let filter = filter.as_deref().filter(|_| from == From::Capture);
+        let mut facts = stages.headers(&mut frames, facts, from, filter);
         if *scope >= Scope::Flows {
-            let frames = match defragmented {
+            let mut frames = match defragmented {
                 true => frames,
                 false => defragment(fragments, frames, facts),
             };
+            if let Some(handover) = handover.as_mut().filter(|_| from == From::Capture) {
+                facts = handover.take_out(&mut frames, facts, &mut stages.counters);
+            }
             stages.flows.observe(&frames, facts);
             let mut packets = 0..0;
             while packets.end < frames.len() {
@@ -253,12 +288,27 @@ impl Worker {
         }
     }
 
-    /// Hand over all matches that wait for more of them to go with.
+    /// Hand over all matches and packets that wait for more of them to go with.
     pub fn hurry(&mut self) {
+        if let Some(handover) = &mut self.handover {
+            handover.flush();
+        }
         let reached = self.stages.reached();
         if let Some(outbox) = self.stages.engine.outbox() {
             outbox.advance(reached, true);
         }
+    }
+
+    /// No further burst comes from the capture: hand over what waits, and let the other workers
+    /// know. False while there is no room; then to be called again.
+    pub fn leave(&mut self) -> bool {
+        if let Some(handover) = &mut self.handover
+            && !handover.finish(&mut self.stages.counters)
+        {
+            return false;
+        }
+        self.handover = None;
+        true
     }
 
     /// What was counted, as of now.
@@ -350,6 +400,7 @@ impl Stages {
         &mut self,
         frames: &mut Burst<'_>,
         facts: &'f mut [Facts],
+        from: From,
         filter: Option<&Filter>,
     ) -> &'f mut [Facts] {
         let mut unknown = false;
@@ -361,9 +412,14 @@ impl Stages {
                 facts.whole_offset = offset;
             }
             dissect::headers(frame, facts);
-            facts.number = self.counters.received(frame);
+            facts.number = match from {
+                From::Capture => {
+                    self.counters.stopped(facts.stop);
+                    self.counters.received(frame)
+                }
+                From::Worker => self.counters.taken(frame),
+            };
             frame.clock = self.counters.latest;
-            self.counters.stopped(facts.stop);
             unknown |= facts.stop == Stop::UnknownLink;
         }
         if unknown || filter.is_some() {

@@ -11,7 +11,7 @@ mod common;
 
 use std::path::Path;
 use std::process::Command;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 use wirelynx::capture::{Burst, Capture as _, Progress, file};
 use wirelynx::expr::Mode;
 use wirelynx::limits::BURST_MAX;
@@ -19,10 +19,14 @@ use wirelynx::output::Event;
 use wirelynx::packet::{Frame, LinkType, Timestamp};
 use wirelynx::rules::RuleSet;
 use wirelynx::rules::load::Loader;
+use wirelynx::worker::handover::{self, Arrivals};
 use wirelynx::worker::{Scope, Worker};
 
 #[global_allocator]
 static ALLOCATOR: dhat::Alloc = dhat::Alloc;
+
+/// One test at a time: all memory of the process is counted.
+static TURN: Mutex<()> = Mutex::new(());
 
 /// Passes over the capture, each later than the one before, until tables have grown.
 const PASSES: u64 = 8;
@@ -82,12 +86,11 @@ fn blocks() -> u64 {
     dhat::HeapStats::get().total_blocks
 }
 
-#[test]
-fn a_packet_allocates_nothing() {
-    let folder = tempfile::tempdir().unwrap();
-    let capture = folder.path().join("demo.pcap");
+/// The packets of a scenario.
+fn generated(name: &str, folder: &Path) -> Vec<Packet> {
+    let capture = folder.join(name);
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));
-    let scenario = root.join("bench/scenarios/demo.scenario");
+    let scenario = root.join(format!("bench/scenarios/{name}.scenario"));
     let made = Command::new(env!("CARGO_BIN_EXE_wirelynx-traffic"))
         .arg("generate")
         .arg(&scenario)
@@ -95,8 +98,16 @@ fn a_packet_allocates_nothing() {
         .arg(&capture)
         .status();
     assert!(made.unwrap().success());
+    packets(&capture)
+}
+
+#[test]
+fn a_packet_allocates_nothing() {
+    let _turn = TURN.lock().unwrap();
+    let folder = tempfile::tempdir().unwrap();
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
     std::fs::write(folder.path().join("same.xml"), SAME_PACKET).unwrap();
-    let packets = packets(&capture);
+    let packets = generated("demo", folder.path());
     let length = packets.last().unwrap().0 - packets[0].0 + 1_000_000;
 
     let files = [root.join("rules"), folder.path().join("same.xml")];
@@ -123,4 +134,44 @@ fn a_packet_allocates_nothing() {
         taken <= events + events / 10,
         "{taken} blocks for {events} events"
     );
+}
+
+#[test]
+fn a_packet_that_is_handed_over_allocates_nothing() {
+    let _turn = TURN.lock().unwrap();
+    let folder = tempfile::tempdir().unwrap();
+    let packets = generated("tunnels", folder.path());
+    let (rules, _) = RuleSet::new(Vec::new(), Mode::Standard);
+    let rules = Arc::new(rules);
+    let made = handover::between(2, &[], 1).into_iter();
+    let mut workers: Vec<(Worker, Arrivals)> = made
+        .map(|(handover, arrivals)| {
+            let worker = Worker::new(Arc::clone(&rules), &common::small(), Scope::Rules);
+            (worker.with_handover(Some(handover)), arrivals)
+        })
+        .collect();
+    // Each worker gets all packets: half of them are the other's.
+    let mut pass_both = |number: u64| {
+        for (worker, _) in &mut workers {
+            pass(worker, &packets, number);
+            worker.hurry();
+        }
+        for (worker, arrivals) in &mut workers {
+            while arrivals.next(|parcel| {
+                for burst in parcel.bursts() {
+                    worker.burst_of_others(burst, &mut |_: Event| {});
+                }
+            }) {}
+        }
+    };
+    (0..PASSES).for_each(&mut pass_both);
+    let profiler = dhat::Profiler::builder().testing().build();
+    let before = blocks();
+    pass_both(PASSES);
+    let taken = blocks() - before;
+    drop(profiler);
+    let counters = workers.iter_mut().map(|(worker, _)| worker.counters());
+    let handed: u64 = counters.map(|counters| counters.handed_over.tunnel).sum();
+    assert!(handed > 20 * PASSES, "{handed}");
+    assert_eq!(taken, 0);
 }

@@ -7,6 +7,7 @@
 //! worker of a flow that the port did not see, such as the one inside a tunnel.
 
 use super::toeplitz;
+use crate::packet::{Facts, Frame};
 use arrayvec::ArrayVec;
 use std::net::IpAddr;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -96,6 +97,31 @@ impl Tuple {
         match ethertype {
             ETHERTYPE_IPV4 => Self::of_ipv4(rest),
             ETHERTYPE_IPV6 => Self::of_ipv6(rest),
+            _ => None,
+        }
+    }
+
+    /// Of the innermost packet of a frame whose headers were read: what a port would hash if that
+    /// packet came bare. None when there is none, or when the capture cut it off before its ports.
+    pub fn of_innermost(frame: &Frame<'_>, facts: &Facts) -> Option<Self> {
+        let header = frame.data.get(usize::from(facts.ip_offset)..)?;
+        let transport = transport(facts.ip_protocol).unwrap_or(Transport::Other);
+        let ports = match transport {
+            Transport::Other => &[0; 4],
+            Transport::Tcp | Transport::Udp => {
+                let header = frame.data.get(usize::from(facts.transport_offset)..)?;
+                header.first_chunk::<4>()?
+            }
+        };
+        match facts.ip_version {
+            4 => {
+                let (addresses, _) = header.get(12..20)?.as_chunks::<4>();
+                Self::of_parts(addresses, ports, transport)
+            }
+            6 => {
+                let (addresses, _) = header.get(8..40)?.as_chunks::<16>();
+                Self::of_parts(addresses, ports, transport)
+            }
             _ => None,
         }
     }

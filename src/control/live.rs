@@ -2,8 +2,9 @@
 //!
 //! ```text
 //! ports --queues--> worker 0..W --matches--> security worker 0..M
-//!                      |                        |
-//!                      +--alerts, flow records--+--> writers
+//!                    ^ |                        |
+//!                    | +--alerts, flow records--+--> writers
+//!                    +--packets of other workers' flows
 //! ```
 //!
 //! No thread of the data path waits for another: what a full ring does not take is dropped and
@@ -32,6 +33,7 @@ use crate::rules::RuleSet;
 use crate::rules::joins::Limits;
 use crate::rules::outbox::Outbox;
 use crate::rules::placement::Placement;
+use crate::worker::handover::{self, Arrivals, Handover};
 use crate::worker::idle::{self, Idle};
 use crate::worker::security::{self, SecurityWorker};
 use crate::worker::{Scope, Settings, Worker};
@@ -257,8 +259,10 @@ impl Crowd {
             workers: Vec::new(),
             security: Vec::new(),
         };
+        let between = self.handovers(&captures).into_iter();
         let each = captures.into_iter().zip(inboxes).zip(queues.by_ref());
-        for (number, ((capture, inbox), queue)) in each.enumerate() {
+        for (number, (((capture, inbox), queue), between)) in each.zip(between).enumerate() {
+            let (handover, arrivals) = between;
             let outbox = outboxes.get_mut(number).and_then(Option::take);
             let (rules, settings) = (Arc::clone(&self.rules), self.settings.clone());
             let (run, idle) = (Arc::clone(run), self.idle);
@@ -269,7 +273,8 @@ impl Crowd {
                 let worker = Worker::with_outbox(rules, &settings, Scope::Rules, outbox);
                 let follower = Follower {
                     capture,
-                    worker,
+                    worker: worker.with_handover(handover),
+                    arrivals,
                     queue,
                     inbox,
                     idle: Idle::new(&idle),
@@ -301,6 +306,20 @@ impl Crowd {
             tracing::warn!("{error}");
         }
         Ok(threads)
+    }
+
+    /// Rings from each worker to each other; a single one has no use for any.
+    fn handovers(&self, captures: &[DpdkCapture]) -> Vec<(Option<Handover>, Arrivals)> {
+        let spreads = captures.first().map(DpdkCapture::spreads);
+        let all = handover::between(
+            captures.len(),
+            spreads.unwrap_or_default(),
+            self.settings.seed,
+        );
+        let is_single = captures.len() == 1;
+        let each = all.into_iter();
+        each.map(|(handover, arrivals)| ((!is_single).then_some(handover), arrivals))
+            .collect()
     }
 
     /// Rings from each worker to each security worker.
@@ -380,6 +399,8 @@ impl Threads {
 struct Follower {
     capture: DpdkCapture,
     worker: Worker,
+    /// Packets that other workers hand over.
+    arrivals: Arrivals,
     queue: Queue,
     inbox: Inbox,
     idle: Idle,
@@ -398,6 +419,7 @@ impl Follower {
             // The others end too: half an appliance would look like a whole one.
             self.run.stop.store(true, Ordering::Relaxed);
         }
+        self.leave();
         let Self {
             capture,
             mut worker,
@@ -431,7 +453,8 @@ impl Follower {
         let mut rounds = 0;
         loop {
             let (received, found) = self.round()?;
-            self.idle.rest(found);
+            let taken = self.take();
+            self.idle.rest(found || taken);
             rounds += 1;
             if rounds == HOUSEKEEPING_ROUNDS {
                 rounds = 0;
@@ -457,6 +480,41 @@ impl Follower {
         self.worker.burst(burst, &mut self.queue);
         self.tell(!is_full);
         Ok((received, true))
+    }
+
+    /// Process what another worker has handed over; false when there is nothing.
+    fn take(&mut self) -> bool {
+        let (worker, queue) = (&mut self.worker, &mut self.queue);
+        let taken = self.arrivals.next(|parcel| {
+            for burst in parcel.bursts() {
+                worker.burst_of_others(burst, queue);
+            }
+        });
+        if taken {
+            self.tell(true);
+        }
+        taken
+    }
+
+    /// This worker receives nothing any more: hand over what is for others, and take what they hand
+    /// over until all of them have ended as well. None waits for another that does not receive, as
+    /// each goes on taking while it finds no room.
+    fn leave(&mut self) {
+        let mut rounds = 0;
+        loop {
+            let has_left = self.worker.leave();
+            let is_over = self.arrivals.is_over();
+            let taken = self.take();
+            if has_left && is_over && !taken {
+                return;
+            }
+            self.idle.rest(taken);
+            rounds += 1;
+            if rounds == HOUSEKEEPING_ROUNDS {
+                rounds = 0;
+                self.keep_house(Progress::Idle);
+            }
+        }
     }
 
     /// Say how far this worker is. With `hurry`, what waits for more goes now.

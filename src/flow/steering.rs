@@ -29,14 +29,16 @@ impl Steering {
     /// The worker of a packet: that of its flow, or else of its two addresses, or else any, in
     /// turn.
     pub fn worker(&mut self, frame: &Frame<'_>, facts: &Facts) -> usize {
-        let worker = match hash_of(&mut self.seen, frame, facts, &self.secret) {
-            Some(hash) => {
-                let place = u128::from(hash) * u128::from(self.workers);
-                u64::try_from(place >> 64).unwrap_or(0)
-            }
-            None => frame.number % self.workers,
-        };
-        usize::try_from(worker).unwrap_or(0)
+        let in_turn = frame.number % self.workers;
+        let home = self.home(frame, facts);
+        home.unwrap_or_else(|| usize::try_from(in_turn).unwrap_or(0))
+    }
+
+    /// The worker of a packet's flow, or of its two addresses; none when it has none.
+    pub fn home(&mut self, frame: &Frame<'_>, facts: &Facts) -> Option<usize> {
+        let hash = hash_of(&mut self.seen, frame, facts, &self.secret)?;
+        let place = u128::from(hash) * u128::from(self.workers);
+        usize::try_from(place >> 64).ok()
     }
 }
 

@@ -13,7 +13,7 @@ use crate::output::limit;
 use crate::output::queue::Dropped;
 use crate::packet::{DropReason, Frame, Stop, Timestamp};
 use crate::rules::{joins, outbox};
-use crate::worker::{idle, security};
+use crate::worker::{handover, idle, security};
 use arrayvec::ArrayVec;
 
 /// Everything one worker counts. Written by its worker alone; others read copies.
@@ -47,6 +47,8 @@ pub struct Counters {
     pub rules: joins::Counters,
     /// Matches handed over to security workers.
     pub handed: outbox::Counters,
+    /// Packets handed over to the workers of their flows.
+    pub handed_over: handover::Counters,
 }
 
 impl Counters {
@@ -60,6 +62,13 @@ impl Counters {
             number => number,
         };
         self.number
+    }
+
+    /// Note a frame that another worker has counted in, and handed over; its number.
+    pub fn taken(&mut self, frame: &Frame<'_>) -> u64 {
+        self.latest = self.latest.max(frame.timestamp).max(frame.clock);
+        self.number = self.number.max(frame.number);
+        frame.number
     }
 
     /// Count a frame out that is dropped.

@@ -117,6 +117,14 @@ fn packets(families: &Families, snapshot: &Snapshot) -> Result<(), prometheus::E
         "reason",
         dropped,
     )?;
+    families.counts(
+        "wirelynx_packets_handed_over_total",
+        "Packets that another worker got than that of their flow, and handed over to it, by reason",
+        "reason",
+        named(&snapshot.workers, |worker| {
+            worker.handed_over.named().to_vec()
+        }),
+    )?;
     let stops = Stop::ALL.iter().enumerate().skip(1).map(|(index, stop)| {
         let count = |worker: &Counters| worker.stops.get(index).copied().unwrap_or(0);
         (stop.name(), snapshot.workers.iter().map(count).sum())

@@ -37,6 +37,7 @@ impl Text {
         let stops: Vec<(&str, u64)> = names.zip(worker.stops).skip(1).collect();
         self.group("dissection stopped", &stops);
         self.group("fragments", &worker.fragments.named());
+        self.group("packets handed over", &worker.handed_over.named());
         self.group("flows", &[("created", worker.flows.created)]);
         self.group("packets without a flow", &worker.flows.untracked_named());
         self.group("flows ended", &worker.flows.ended_named());
