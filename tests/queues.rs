@@ -311,3 +311,30 @@ fn a_run_ends_in_time_at_any_moment() {
         });
     }
 }
+
+/// A reload changes the rules on workers and security workers, and attempts under way go on.
+#[test]
+fn rules_are_reloaded_everywhere_under_traffic() {
+    let _turn = turn();
+    let Some(veth) = Veth::new("a reload on four workers") else {
+        return;
+    };
+    let folder = TempDir::new().unwrap();
+    let made = generate("scans", folder.path());
+    let mut running = four_queues(&veth, folder.path(), &[]);
+    std::thread::scope(|scope| {
+        let flood = scope.spawn(|| flood(&veth, &made, 2_000, Duration::from_secs(2)));
+        for generation in 2..=4 {
+            running.signal("HUP");
+            let rest = running.says(&format!("rules reloaded generation={generation} "));
+            assert!(rest.contains("unchanged=151 changed=0"), "{rest}");
+            assert!(rest.contains("instances_dropped=0"), "{rest}");
+        }
+        flood.join().unwrap();
+    });
+    let found = folder.path().join("live.a");
+    let before = std::fs::metadata(&found).unwrap().len();
+    veth.replay(&made, 2_000);
+    assert!(grows(&found, before), "no alert after the reloads");
+    stops_in_time(running).says("(balances)").status(0);
+}
