@@ -69,6 +69,96 @@ fn frames(folder: &Path) -> Vec<(Vec<u8>, Frame<'static>)> {
     }
 }
 
+/// What the thread of the security worker is told, and tells.
+#[derive(Default)]
+struct There {
+    stalls: AtomicBool,
+    processed: AtomicU64,
+    alerts: AtomicU64,
+}
+
+impl There {
+    fn work(&self, mut worker: SecurityWorker) {
+        loop {
+            while self.stalls.load(Ordering::Relaxed) {
+                std::thread::sleep(Duration::from_millis(1));
+            }
+            let worked = worker.work(&mut |event: Event| {
+                let is_alert = matches!(event, Event::Alert(_));
+                self.alerts
+                    .fetch_add(u64::from(is_alert), Ordering::Relaxed);
+            });
+            let processed = worker.counters().processed;
+            self.processed.store(processed, Ordering::Relaxed);
+            match worked {
+                Worked::End => return,
+                Worked::Idle => std::thread::sleep(Duration::from_micros(100)),
+                Worked::Worked | Worked::Changed => {}
+            }
+        }
+    }
+}
+
+/// A worker, and packets for it.
+struct Here<'f> {
+    worker: Worker,
+    start: Instant,
+    chunks: std::iter::Cycle<std::slice::Chunks<'f, (Vec<u8>, Frame<'static>)>>,
+}
+
+impl Here<'_> {
+    /// Packets for a while. Their times are those of the clock, as they are live.
+    fn go(&mut self, time: Duration) {
+        let until = Instant::now() + time;
+        while Instant::now() < until {
+            let now = u64::try_from(self.start.elapsed().as_nanos()).unwrap();
+            let mut burst = Burst::new();
+            for (data, frame) in self.chunks.next().unwrap() {
+                let timestamp = Timestamp::from_nanos(1_700_000_000_000_000_000 + now);
+                burst.push(Frame {
+                    data,
+                    timestamp,
+                    ..*frame
+                });
+            }
+            self.worker.burst(burst, &mut |_: Event| {});
+            self.worker.hurry();
+            std::thread::sleep(PACE);
+        }
+    }
+
+    fn lost(&mut self) -> u64 {
+        self.worker.counters().handed.dropped.iter().sum()
+    }
+
+    fn sent(&mut self) -> u64 {
+        self.worker.counters().handed.sent.iter().sum()
+    }
+
+    /// The security worker stops for a while.
+    fn stall(&mut self, there: &There, time: Duration) {
+        self.go(Duration::from_millis(700));
+        assert_eq!(self.lost(), 0, "it keeps up");
+        let (memory, before) = (memory_kib(), self.worker.counters().passed);
+        there.stalls.store(true, Ordering::Relaxed);
+        self.go(time);
+        assert!(self.worker.counters().passed > before, "packets go on");
+        assert!(self.lost() > 0, "what does not fit is counted");
+        let grown = memory_kib().saturating_sub(memory);
+        assert!(grown < GROWTH_KIB, "{grown} KiB more");
+        there.stalls.store(false, Ordering::Relaxed);
+        let since = Instant::now();
+        loop {
+            let before = self.lost();
+            self.go(Duration::from_millis(300));
+            if self.lost() == before {
+                return;
+            }
+            assert!(since.elapsed() < RECOVERY, "it still loses matches");
+        }
+    }
+}
+
 #[test]
 fn a_security_worker_that_stops_is_missed_and_nothing_else() {
     let stall = std::env::var("WIRELYNX_SOAK_SECONDS").ok();
@@ -85,91 +175,31 @@ fn a_security_worker_that_stops_is_missed_and_nothing_else() {
     settings.fragments.datagrams_max = 8;
 
     let placement = Arc::new(Placement::spread(&rules, 1, None));
-    let (senders, merge) = rings(1, 16);
+    let (senders, merge) = rings(1, 256);
     let outbox = Outbox::new(placement, senders, rules.programs.len(), WhenFull::Drop);
-    let stalls = AtomicBool::new(false);
-    let processed = AtomicU64::new(0);
-    let mut alerts = 0_u64;
+    let security = SecurityWorker::new(Arc::clone(&rules), &settings, merge.bounded(16));
+    let there = There::default();
     std::thread::scope(|threads| {
-        let (rules_there, settings_there) = (Arc::clone(&rules), settings.clone());
-        let (stalls, processed) = (&stalls, &processed);
-        let alerts = &mut alerts;
-        threads.spawn(move || {
-            let merge = merge.bounded(16);
-            let mut worker = SecurityWorker::new(rules_there, &settings_there, merge);
-            loop {
-                while stalls.load(Ordering::Relaxed) {
-                    std::thread::sleep(Duration::from_millis(1));
-                }
-                let worked = worker.work(&mut |event: Event| {
-                    *alerts += u64::from(matches!(event, Event::Alert(_)));
-                });
-                processed.store(worker.counters().processed, Ordering::Relaxed);
-                match worked {
-                    Worked::End => return,
-                    Worked::Idle => std::thread::sleep(Duration::from_micros(100)),
-                    Worked::Worked | Worked::Changed => {}
-                }
-            }
-        });
-
-        let mut worker =
-            Worker::with_outbox(Arc::clone(&rules), &settings, Scope::Rules, Some(outbox));
-        let start = Instant::now();
-        let mut chunks = frames.chunks(32).cycle();
-        // The times of packets are those of the clock, as they are live.
-        let mut go = |worker: &mut Worker, time: Duration| {
-            let until = Instant::now() + time;
-            while Instant::now() < until {
-                let now = u64::try_from(start.elapsed().as_nanos()).unwrap();
-                let mut burst = Burst::new();
-                for (data, frame) in chunks.next().unwrap() {
-                    let timestamp = Timestamp::from_nanos(1_700_000_000_000_000_000 + now);
-                    burst.push(Frame {
-                        data,
-                        timestamp,
-                        ..*frame
-                    });
-                }
-                worker.burst(burst, &mut |_: Event| {});
-                worker.hurry();
-                std::thread::sleep(PACE);
-            }
+        threads.spawn(|| there.work(security));
+        let mut here = Here {
+            worker: Worker::with_outbox(rules, &settings, Scope::Rules, Some(outbox)),
+            start: Instant::now(),
+            chunks: frames.chunks(32).cycle(),
         };
-        let lost = |worker: &mut Worker| worker.counters().handed.dropped.iter().sum::<u64>();
-        let sent = |worker: &mut Worker| worker.counters().handed.sent.iter().sum::<u64>();
-
-        go(&mut worker, Duration::from_millis(700));
-        assert_eq!(lost(&mut worker), 0, "it keeps up");
-        let (memory, before) = (memory_kib(), worker.counters().passed);
-        stalls.store(true, Ordering::Relaxed);
-        go(&mut worker, stall);
-        assert!(worker.counters().passed > before, "packets go on");
-        assert!(lost(&mut worker) > 0, "what does not fit is counted");
-        let grown = memory_kib().saturating_sub(memory);
-        assert!(grown < GROWTH_KIB, "{grown} KiB more");
-        stalls.store(false, Ordering::Relaxed);
+        here.stall(&there, stall);
+        let (sent, lost) = (here.sent(), here.lost());
+        here.worker.finish(&mut |_: Event| {});
+        drop(here);
+        let done = || there.processed.load(Ordering::Relaxed) + lost;
         let since = Instant::now();
-        loop {
-            let before = lost(&mut worker);
-            go(&mut worker, Duration::from_millis(300));
-            if lost(&mut worker) == before {
-                break;
-            }
-            assert!(since.elapsed() < RECOVERY, "it still loses matches");
-        }
-        let (sent, lost) = (sent(&mut worker), lost(&mut worker));
-        worker.finish(&mut |_: Event| {});
-        drop(worker);
-        let since = Instant::now();
-        while processed.load(Ordering::Relaxed) + lost < sent {
+        while done() < sent {
             assert!(
                 since.elapsed() < RECOVERY,
                 "matches are neither processed nor dropped"
             );
             std::thread::sleep(Duration::from_millis(1));
         }
-        assert_eq!(processed.load(Ordering::Relaxed) + lost, sent);
+        assert_eq!(done(), sent);
     });
-    assert!(alerts > 0, "attacks are found");
+    assert!(there.alerts.into_inner() > 0, "attacks are found");
 }
