@@ -33,10 +33,7 @@ use wirelynx::output::Event;
 use wirelynx::output::alert::Format;
 use wirelynx::output::writer::{Sinks, Target, WhenFull};
 use wirelynx::packet::{Facts, Frame, Timestamp};
-use wirelynx::ring::rings;
-use wirelynx::rules::outbox::Outbox;
-use wirelynx::rules::placement::Placement;
-use wirelynx::rules::{RuleSet, load as rule_files};
+use wirelynx::rules::{RuleSet, load as rule_files, outbox};
 use wirelynx::worker::security::{Progress, SecurityWorker};
 use wirelynx::worker::{Scope, Settings, Worker};
 
@@ -263,27 +260,16 @@ fn split(frames: &mut Preloaded, workers: usize) -> Result<Vec<Share>, Failure> 
 
 /// One pass of each worker over its share, all at the same time.
 fn walk(shares: &[Share], rules: &Arc<RuleSet>, scope: Scope, security: usize) -> Measured {
-    let placement = Arc::new(Placement::spread(rules, security, None));
-    let mut outboxes: Vec<Vec<_>> = shares.iter().map(|_| Vec::new()).collect();
-    let mut merges = Vec::new();
-    for _ in 0..security {
-        let (senders, merge) = rings(shares.len(), 256);
-        outboxes
-            .iter_mut()
-            .zip(senders)
-            .for_each(|(all, one)| all.push(one));
-        merges.push(merge);
-    }
+    let rings = (256, WhenFull::Wait);
+    let (outboxes, merges) = outbox::between(rules, (shares.len(), security), None, rings);
     let settings = Settings::default();
     let ready = Barrier::new(shares.len() + merges.len() + 1);
     std::thread::scope(|threads| {
         let mut all = Vec::new();
-        for (share, senders) in shares.iter().zip(outboxes) {
-            let (placement, rules) = (Arc::clone(&placement), Arc::clone(rules));
+        for (share, outbox) in shares.iter().zip(outboxes) {
+            let rules = Arc::clone(rules);
             let (settings, ready) = (&settings, &ready);
             all.push(threads.spawn(move || {
-                let count = rules.programs.len();
-                let outbox = Outbox::new(placement, senders, count, WhenFull::Wait);
                 let outbox = (security > 0).then_some(outbox);
                 let worker = Worker::with_outbox(rules, settings, scope, outbox);
                 ready.wait();

@@ -416,6 +416,12 @@ impl<T, L: Link<T>> Sender<T, L> {
         0
     }
 
+    /// Give up what is pending: the items that nobody will get.
+    pub fn discard(&mut self) -> impl Iterator<Item = T> {
+        self.pending.bytes.clear();
+        self.pending.items.drain(..).map(|(_, _, item)| item)
+    }
+
     /// Number of items that are pending.
     pub fn pending(&self) -> usize {
         self.pending.items.len()

@@ -20,10 +20,8 @@ use wirelynx::capture::{Burst, Capture, Progress, file};
 use wirelynx::expr::Mode;
 use wirelynx::output::Event;
 use wirelynx::packet::{Frame, Timestamp};
-use wirelynx::ring::{WhenFull, rings};
-use wirelynx::rules::outbox::Outbox;
-use wirelynx::rules::placement::Placement;
-use wirelynx::rules::{RuleSet, load};
+use wirelynx::ring::WhenFull;
+use wirelynx::rules::{RuleSet, load, outbox};
 use wirelynx::worker::security::{Progress as Worked, SecurityWorker};
 use wirelynx::worker::{Scope, Settings, Worker};
 
@@ -174,9 +172,9 @@ fn a_security_worker_that_stops_is_missed_and_nothing_else() {
     settings.applications.flows_max = 64;
     settings.fragments.datagrams_max = 8;
 
-    let placement = Arc::new(Placement::spread(&rules, 1, None));
-    let (senders, merge) = rings(1, 256);
-    let outbox = Outbox::new(placement, senders, rules.programs.len(), WhenFull::Drop);
+    let rings = (256, WhenFull::Drop);
+    let (mut outboxes, mut merges) = outbox::between(&rules, (1, 1), None, rings);
+    let (outbox, merge) = (outboxes.remove(0), merges.remove(0));
     let security = SecurityWorker::new(Arc::clone(&rules), &settings, merge.bounded(16));
     let there = There::default();
     std::thread::scope(|threads| {
@@ -187,9 +185,16 @@ fn a_security_worker_that_stops_is_missed_and_nothing_else() {
             chunks: frames.chunks(32).cycle(),
         };
         here.stall(&there, stall);
-        let (sent, lost) = (here.sent(), here.lost());
+        // The end comes while it stops once more, with its ring full.
+        there.stalls.store(true, Ordering::Relaxed);
+        let before = here.lost();
+        while here.lost() == before {
+            here.go(Duration::from_millis(50));
+        }
         here.worker.finish(&mut |_: Event| {});
+        let (sent, lost) = (here.sent(), here.lost());
         drop(here);
+        there.stalls.store(false, Ordering::Relaxed);
         let done = || there.processed.load(Ordering::Relaxed) + lost;
         let since = Instant::now();
         while done() < sent {

@@ -20,7 +20,6 @@ use super::{Failure, is_shared, limiter, load, suppression, target};
 use crate::capture::dpdk::{self, DpdkCapture, Monitor};
 use crate::capture::{self, Burst, Capture, Progress};
 use crate::config::Config;
-use crate::dissect::ProtocolSet;
 use crate::expr::Mode;
 use crate::metrics::http::Server;
 use crate::metrics::{Counters, Port, Snapshot, prometheus};
@@ -28,11 +27,9 @@ use crate::output::limit::{self, Limiter};
 use crate::output::queue::{Dropped, Queue};
 use crate::output::writer::{Sinks, WhenFull, Writer, Written};
 use crate::packet::Timestamp;
-use crate::ring::rings;
 use crate::rules::RuleSet;
 use crate::rules::joins::Limits;
-use crate::rules::outbox::Outbox;
-use crate::rules::placement::Placement;
+use crate::rules::outbox;
 use crate::worker::handover::{self, Arrivals, Handover};
 use crate::worker::idle::{self, Idle};
 use crate::worker::security::{self, SecurityWorker};
@@ -208,7 +205,7 @@ fn crew(config: &Config, workers: usize, plan: &Plan) -> Result<Crew, Failure> {
 /// Which CPU each thread runs on.
 fn plan(config: &Config, ports: Vec<cores::Port>, rules: &RuleSet) -> Result<Plan, Failure> {
     let mut workers = config.workers.count;
-    if rules.extraction.totalled() != ProtocolSet::default() && workers != 1 {
+    if rules.needs_one_worker() && workers != 1 {
         tracing::warn!(
             "one worker: rules use running totals of all packets, which one worker has to count"
         );
@@ -254,7 +251,11 @@ impl Crowd {
         (inboxes, security_inboxes): (Vec<Inbox>, Vec<SecurityInbox>),
     ) -> Result<Threads, Failure> {
         let mut queues = queues.into_iter();
-        let (mut outboxes, merges) = self.rings();
+        let crew = (self.crew.workers, self.crew.security);
+        let rings = (BATCHES_MAX, WhenFull::Drop);
+        let (outboxes, merges) = outbox::between(&self.rules, crew, self.crew.mask.as_ref(), rings);
+        // A single worker that keeps all rules has none.
+        let mut outboxes = outboxes.into_iter().filter(|_| self.crew.security > 0);
         let mut threads = Threads {
             workers: Vec::new(),
             security: Vec::new(),
@@ -263,7 +264,7 @@ impl Crowd {
         let each = captures.into_iter().zip(inboxes).zip(queues.by_ref());
         for (number, (((capture, inbox), queue), between)) in each.zip(between).enumerate() {
             let (handover, arrivals) = between;
-            let outbox = outboxes.get_mut(number).and_then(Option::take);
+            let outbox = outboxes.next();
             let (rules, settings) = (Arc::clone(&self.rules), self.settings.clone());
             let (run, idle) = (Arc::clone(run), self.idle);
             let cpu = self.plan.workers.get(number).copied().flatten();
@@ -320,40 +321,6 @@ impl Crowd {
         let each = all.into_iter();
         each.map(|(handover, arrivals)| ((!is_single).then_some(handover), arrivals))
             .collect()
-    }
-
-    /// Rings from each worker to each security worker.
-    fn rings(
-        &self,
-    ) -> (
-        Vec<Option<Outbox>>,
-        Vec<crate::ring::Merge<crate::rules::remote::Remote>>,
-    ) {
-        let Crew {
-            workers,
-            security,
-            mask,
-        } = &self.crew;
-        if *security == 0 {
-            return ((0..*workers).map(|_| None).collect(), Vec::new());
-        }
-        let placement = Placement::spread(&self.rules, *security, mask.as_ref());
-        let placement = Arc::new(placement);
-        let mut all: Vec<Vec<_>> = (0..*workers).map(|_| Vec::new()).collect();
-        let mut merges = Vec::new();
-        for _ in 0..*security {
-            let (senders, merge) = rings(*workers, BATCHES_MAX);
-            for (outbox, sender) in all.iter_mut().zip(senders) {
-                outbox.push(sender);
-            }
-            merges.push(merge);
-        }
-        let count = self.rules.programs.len();
-        let outbox = |senders| {
-            let placement = Arc::clone(&placement);
-            Some(Outbox::new(placement, senders, count, WhenFull::Drop))
-        };
-        (all.into_iter().map(outbox).collect(), merges)
     }
 }
 
@@ -454,9 +421,10 @@ impl Follower {
         loop {
             let (received, found) = self.round()?;
             let taken = self.take();
-            self.idle.rest(found || taken);
+            let slept = self.idle.rest(found || taken);
             rounds += 1;
-            if rounds == HOUSEKEEPING_ROUNDS {
+            // Others wait to hear how far this worker is, also while it sleeps.
+            if slept || rounds >= HOUSEKEEPING_ROUNDS {
                 rounds = 0;
                 if self.run.stop.load(Ordering::Relaxed) {
                     return Ok(());
@@ -508,9 +476,9 @@ impl Follower {
             if has_left && is_over && !taken {
                 return;
             }
-            self.idle.rest(taken);
+            let slept = self.idle.rest(taken);
             rounds += 1;
-            if rounds == HOUSEKEEPING_ROUNDS {
+            if slept || rounds >= HOUSEKEEPING_ROUNDS {
                 rounds = 0;
                 self.keep_house(Progress::Idle);
             }

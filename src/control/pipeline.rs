@@ -12,15 +12,12 @@
 use super::Failure;
 use crate::capture::Burst;
 use crate::capture::spread::{Parcels, Spread};
-use crate::dissect::ProtocolSet;
 use crate::metrics::Counters;
 use crate::output::queue::{Dropped, Queue};
 use crate::output::writer::{Sinks, WhenFull, Writer};
-use crate::ring::rings;
 use crate::rules::RuleSet;
 use crate::rules::mask::Mask;
-use crate::rules::outbox::Outbox;
-use crate::rules::placement::Placement;
+use crate::rules::outbox;
 use crate::worker::security::{self, SecurityWorker};
 use crate::worker::{Scope, Settings, Worker};
 use crossbeam::utils::Backoff;
@@ -51,7 +48,7 @@ impl Shape {
     /// As far as the rules allow: running totals of all packets are counted by one worker.
     #[must_use]
     pub fn allowed_by(self, rules: &RuleSet) -> Self {
-        if self.workers <= 1 || rules.extraction.totalled() == ProtocolSet::default() {
+        if self.workers <= 1 || !rules.needs_one_worker() {
             return self;
         }
         tracing::warn!(
@@ -160,36 +157,26 @@ impl Pipeline {
         sinks: Sinks,
     ) -> Result<Self, Failure> {
         let (workers, security) = (shape.workers.max(1), shape.security_workers.max(1));
-        let placement = Placement::spread(rules, security, shape.mask.as_ref());
-        let placement = Arc::new(placement);
         let (spread, parcels) = Spread::new(workers, settings);
         let (writer, queues) = Writer::start(sinks, (workers, security), WhenFull::Wait)?;
         let mut queues = queues.into_iter();
         let settings = of_each(settings, workers);
 
-        let mut outboxes: Vec<Vec<_>> = (0..workers).map(|_| Vec::new()).collect();
-        let mut merges = Vec::new();
-        for _ in 0..security {
-            let (senders, merge) = rings(workers, BATCHES_MAX);
-            for (outbox, sender) in outboxes.iter_mut().zip(senders) {
-                outbox.push(sender);
-            }
-            merges.push(merge);
-        }
+        let rings = (BATCHES_MAX, WhenFull::Wait);
+        let (outboxes, merges) =
+            outbox::between(rules, (workers, security), shape.mask.as_ref(), rings);
         let mut pipeline = Self {
             spread,
             workers: Vec::new(),
             security: Vec::new(),
             writer,
         };
-        for (number, ((parcels, senders), queue)) in parcels
+        for (number, ((parcels, outbox), queue)) in parcels
             .into_iter()
             .zip(outboxes)
             .zip(queues.by_ref())
             .enumerate()
         {
-            let count = rules.programs.len();
-            let outbox = Outbox::new(Arc::clone(&placement), senders, count, WhenFull::Wait);
             let delays = Delays::new(shape.delays, number);
             let (rules, settings) = (Arc::clone(rules), settings.clone());
             pipeline

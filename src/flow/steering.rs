@@ -7,6 +7,8 @@ use super::key::Secret;
 use super::observation::Observation;
 use crate::dissect::Protocol;
 use crate::packet::{Facts, Frame, Layer};
+use std::hash::{BuildHasher, RandomState};
+use std::sync::LazyLock;
 
 /// See the module.
 #[derive(Debug)]
@@ -67,6 +69,11 @@ pub fn tunnelled(frame: &Frame<'_>, facts: &Facts) -> u64 {
     if is_plain && !facts.has(Facts::FRAGMENT) {
         return 0;
     }
-    let hash = hash_of(&mut Observation::default(), frame, facts, &Secret::new(0));
+    // Equal or not is all that matters of it, so that it may be another one in each run.
+    static SECRET: LazyLock<Secret> = LazyLock::new(|| {
+        let half = || u128::from(RandomState::new().hash_one(0));
+        Secret::new(half() << 64 | half())
+    });
+    let hash = hash_of(&mut Observation::default(), frame, facts, &SECRET);
     hash.map_or(1, |hash| hash | 1)
 }

@@ -210,6 +210,22 @@ impl Snapshot {
         workers.chain(self.security.iter().map(|worker| &worker.rules))
     }
 
+    /// A count of what rules did, over all places, by id of the rule.
+    pub fn of_places(&self, of: fn(&joins::Counters) -> &Vec<u64>) -> Vec<(&str, u64)> {
+        self.by_rule(|place| self.places().filter_map(|c| of(c).get(place)).sum())
+    }
+
+    /// A count of matches that workers have handed over, by id of the rule.
+    pub fn of_outboxes(&self, of: fn(&outbox::Counters) -> &Vec<u64>) -> Vec<(&str, u64)> {
+        let workers = || self.workers.iter().map(|worker| &worker.handed);
+        self.by_rule(|place| workers().filter_map(|c| of(c).get(place)).sum())
+    }
+
+    fn by_rule(&self, count: impl Fn(usize) -> u64) -> Vec<(&str, u64)> {
+        let ids = self.rules.iter().map(String::as_str).enumerate();
+        ids.map(|(place, id)| (id, count(place))).collect()
+    }
+
     /// The balance at this moment.
     pub fn account(&self) -> Account {
         Account::new(&self.sources, &self.workers)

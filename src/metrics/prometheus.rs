@@ -2,7 +2,6 @@
 
 use super::{Counters, Reloads, Snapshot};
 use crate::packet::{DropReason, Stop};
-use crate::rules::{joins, outbox};
 use crate::worker::idle;
 use prometheus::{CounterVec, Encoder, IntCounterVec, IntGaugeVec, Opts, Registry, TextEncoder};
 use std::time::Duration;
@@ -252,39 +251,30 @@ fn flows(families: &Families, workers: &[Counters]) -> Result<(), prometheus::Er
 }
 
 fn rules(families: &Families, snapshot: &Snapshot) -> Result<(), prometheus::Error> {
-    let by_rule = |of: fn(&joins::Counters) -> &Vec<u64>| {
-        let ids = snapshot.rules.iter().map(String::as_str).enumerate();
-        let count = move |(index, id)| {
-            let places = snapshot.places();
-            let counts = places.filter_map(|rules| of(rules).get(index));
-            (id, counts.sum())
-        };
-        ids.map(count).collect::<Vec<(&str, u64)>>()
-    };
     families.counts(
         "wirelynx_rule_matches_total",
         "Packets that could be an event of the rule",
         "rule",
-        by_rule(|rules| &rules.matches),
+        snapshot.of_places(|rules| &rules.matches),
     )?;
     families.counts(
         "wirelynx_alerts_total",
         "Alerts of the rule",
         "rule",
-        by_rule(|rules| &rules.alerts),
+        snapshot.of_places(|rules| &rules.alerts),
     )?;
     families.counts(
         "wirelynx_rule_work_exceeded_total",
         "Packets whose evaluation ended early because it took too much work, by the rule at work",
         "rule",
-        by_rule(|rules| &rules.exceeded),
+        snapshot.of_places(|rules| &rules.exceeded),
     )?;
     matches(families, snapshot)?;
     families.counts(
         "wirelynx_rule_instances_evicted_total",
         "Attempts to match the rule given up because a bound was reached",
         "rule",
-        by_rule(|rules| &rules.evicted),
+        snapshot.of_places(|rules| &rules.evicted),
     )?;
     let live = snapshot.places().map(|rules| rules.live).sum();
     families.gauge(
@@ -305,25 +295,17 @@ fn rules(families: &Families, snapshot: &Snapshot) -> Result<(), prometheus::Err
 
 /// Matches on their way to security workers.
 fn matches(families: &Families, snapshot: &Snapshot) -> Result<(), prometheus::Error> {
-    let of_workers = |of: fn(&outbox::Counters) -> &Vec<u64>| {
-        let ids = snapshot.rules.iter().map(String::as_str).enumerate();
-        let count = move |(place, id)| {
-            let workers = snapshot.workers.iter().map(|worker| &worker.handed);
-            (id, workers.filter_map(|handed| of(handed).get(place)).sum())
-        };
-        ids.map(count).collect::<Vec<(&str, u64)>>()
-    };
     families.counts(
         "wirelynx_rule_matches_sent_total",
         "Matches of the rule found for security workers, those that were dropped among them",
         "rule",
-        of_workers(|handed| &handed.sent),
+        snapshot.of_outboxes(|handed| &handed.sent),
     )?;
     families.counts(
         "wirelynx_rule_matches_dropped_total",
         "Matches of the rule lost because a security worker had no room for them",
         "rule",
-        of_workers(|handed| &handed.dropped),
+        snapshot.of_outboxes(|handed| &handed.dropped),
     )?;
     let numbers = |count: usize| (0..count).map(|number| number.to_string()).collect();
     let workers: Vec<String> = numbers(snapshot.security.len());

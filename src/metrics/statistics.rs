@@ -3,7 +3,6 @@
 use super::{Counters, Snapshot};
 use crate::flow::largest::merged;
 use crate::packet::Stop;
-use crate::rules::{joins, outbox};
 use std::fmt::Write;
 
 /// The account first, then what is not zero.
@@ -47,27 +46,18 @@ impl Text {
     }
 
     fn rules(&mut self, snapshot: &Snapshot) {
-        let by_rule = |counts: &dyn Fn(usize) -> u64| -> Vec<(&str, u64)> {
-            let ids = snapshot.rules.iter().zip(0..);
-            ids.map(|(id, place)| (id.as_str(), counts(place)))
-                .collect()
-        };
-        let of_places = |of: fn(&joins::Counters) -> &Vec<u64>| {
-            by_rule(&|place| snapshot.places().filter_map(|c| of(c).get(place)).sum())
-        };
-        self.group("matches by rule", &of_places(|rules| &rules.matches));
-        self.group("alerts by rule", &of_places(|rules| &rules.alerts));
-        let exceeded = of_places(|rules| &rules.exceeded);
+        self.group(
+            "matches by rule",
+            &snapshot.of_places(|rules| &rules.matches),
+        );
+        self.group("alerts by rule", &snapshot.of_places(|rules| &rules.alerts));
+        let exceeded = snapshot.of_places(|rules| &rules.exceeded);
         self.group("packets with too much work by rule", &exceeded);
-        let evicted = of_places(|rules| &rules.evicted);
+        let evicted = snapshot.of_places(|rules| &rules.evicted);
         self.group("instances evicted by rule", &evicted);
-        let of_workers = |of: fn(&outbox::Counters) -> &Vec<u64>| {
-            let workers = || snapshot.workers.iter().map(|worker| &worker.handed);
-            by_rule(&|place| workers().filter_map(|c| of(c).get(place)).sum())
-        };
-        let sent = of_workers(|handed| &handed.sent);
+        let sent = snapshot.of_outboxes(|handed| &handed.sent);
         self.group("matches handed over by rule", &sent);
-        let dropped = of_workers(|handed| &handed.dropped);
+        let dropped = snapshot.of_outboxes(|handed| &handed.dropped);
         self.group("matches dropped by rule", &dropped);
         self.group("rule files", &[("skipped", snapshot.files_skipped)]);
     }

@@ -82,13 +82,10 @@ impl AlertLines {
             return Ok(done);
         };
         if position.packet != 0 {
-            return Ok(done + self.alert(&rules, alert)?);
+            return Ok(done + self.admit(&rules, alert, None)?);
         }
-        let place = usize::try_from(alert.rule).unwrap_or(usize::MAX);
         let mut text = String::new();
-        if let Some(program) = rules.programs.get(place) {
-            alert::write(&mut text, self.format, program, &alert);
-        }
+        write(&mut text, self.format, &rules, &alert);
         self.alike.push((text, rules, alert));
         Ok(done)
     }
@@ -119,14 +116,20 @@ impl AlertLines {
         let mut alike = std::mem::take(&mut self.alike);
         alike.sort_by(|(one, ..), (other, ..)| one.cmp(other));
         let mut done = 0;
-        for (_, rules, alert) in alike.drain(..) {
-            done += self.alert(&rules, alert)?;
+        for (text, rules, alert) in alike.drain(..) {
+            done += self.admit(&rules, alert, Some(text))?;
         }
         self.alike = alike;
         Ok(done)
     }
 
-    fn alert(&mut self, rules: &Arc<RuleSet>, alert: Alert) -> io::Result<u64> {
+    /// Write an alert, whose text may be known, unless it is limited.
+    fn admit(
+        &mut self,
+        rules: &Arc<RuleSet>,
+        alert: Alert,
+        text: Option<String>,
+    ) -> io::Result<u64> {
         let admitted = match &mut self.limiter {
             Some(limiter) => limiter.admit(rules, alert),
             None => Some(alert),
@@ -135,13 +138,13 @@ impl AlertLines {
         let Some(alert) = admitted else {
             return Ok(1);
         };
-        let place = usize::try_from(alert.rule).unwrap_or(usize::MAX);
-        if let Some(program) = rules.programs.get(place) {
-            self.line.clear();
-            alert::write(&mut self.line, self.format, program, &alert);
-            self.line.push('\n');
-            self.target.write(self.line.as_bytes())?;
+        self.line.clear();
+        match text {
+            Some(text) => self.line.push_str(&text),
+            None => write(&mut self.line, self.format, rules, &alert),
         }
+        self.line.push('\n');
+        self.target.write(self.line.as_bytes())?;
         Ok(1)
     }
 
@@ -163,6 +166,14 @@ impl AlertLines {
 impl Lines for AlertLines {
     fn target(&mut self) -> &mut Target {
         &mut self.target
+    }
+}
+
+/// Append the text of an alert of these rules.
+fn write(line: &mut String, format: alert::Format, rules: &RuleSet, alert: &Alert) {
+    let place = usize::try_from(alert.rule).unwrap_or(usize::MAX);
+    if let Some(program) = rules.programs.get(place) {
+        alert::write(line, format, program, alert);
     }
 }
 

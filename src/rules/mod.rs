@@ -47,6 +47,7 @@ mod xml;
 
 pub use engine::{Engine, RuleCounts};
 
+use crate::dissect::ProtocolSet;
 use crate::expr::Mode;
 use guards::Extraction;
 use program::{Attributes, Program};
@@ -75,6 +76,11 @@ pub struct RuleSet {
 }
 
 impl RuleSet {
+    /// Do rules use running totals of all packets, which one worker has to count?
+    pub fn needs_one_worker(&self) -> bool {
+        self.extraction.totalled() != ProtocolSet::default()
+    }
+
     /// Compile properties in load order; those that cannot run come back with the reason.
     pub fn new(properties: Vec<Property>, mode: Mode) -> (Self, Vec<(u32, program::Error)>) {
         let mut attributes = Attributes::default();

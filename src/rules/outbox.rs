@@ -1,13 +1,15 @@
 //! Matches on their way to the security workers.
 
+use super::RuleSet;
 use super::guards::Message;
+use super::mask::Mask;
 use super::placement::{Destination, Placement};
 use super::program::{Event, Program, Slot};
 use super::record::{Hash, Part};
 use super::reload::Changes;
 use super::remote::{Kind, Remote};
 use super::steps::What;
-use crate::ring::{self, Position, Sender, WhenFull};
+use crate::ring::{self, Merge, Position, Sender, WhenFull};
 use std::sync::Arc;
 
 /// Matches handed over by rule, in load order; all only grow.
@@ -30,9 +32,33 @@ pub struct Outbox {
     owed: Vec<bool>,
 }
 
+/// What lies between so many workers and security workers that run these rules, each ring with room
+/// for so many batches: an outbox for each worker, and a merge for each security worker. `mask`
+/// gives rules to security workers by hand.
+pub fn between(
+    rules: &RuleSet,
+    (workers, security_workers): (usize, usize),
+    mask: Option<&Mask>,
+    (batches_max, when_full): (usize, WhenFull),
+) -> (Vec<Outbox>, Vec<Merge<Remote>>) {
+    let placement = Arc::new(Placement::spread(rules, security_workers, mask));
+    let mut senders: Vec<Vec<_>> = (0..workers).map(|_| Vec::new()).collect();
+    let mut merges = Vec::new();
+    for _ in 0..security_workers {
+        let (ends, merge) = ring::rings(workers, batches_max);
+        for (of_worker, end) in senders.iter_mut().zip(ends) {
+            of_worker.push(end);
+        }
+        merges.push(merge);
+    }
+    let count = rules.programs.len();
+    let outbox = |senders| Outbox::new(Arc::clone(&placement), senders, count, when_full);
+    (senders.into_iter().map(outbox).collect(), merges)
+}
+
 impl Outbox {
     /// To these security workers.
-    pub fn new(
+    fn new(
         placement: Arc<Placement>,
         senders: Vec<Sender<Remote>>,
         rules: usize,
@@ -115,10 +141,15 @@ impl Outbox {
     }
 
     /// Hand everything over, before nothing more comes. Live, a security worker that takes nothing
-    /// is not waited for.
+    /// is not waited for, and what is left is dropped.
     pub fn finish(&mut self) {
         for sender in &mut self.senders {
-            sender.finish(self.when_full);
+            if sender.finish(self.when_full) == 0 {
+                continue;
+            }
+            for remote in sender.discard().filter(|remote| !remote.is_of_next_rules()) {
+                add(&mut self.counters.dropped, super::at(remote.rule));
+            }
         }
     }
 
@@ -206,13 +237,11 @@ fn remote_of(
             remote.kind = Kind::Event(number);
             remote.recorded = 1 << number;
             remote.allowed = 1 << number;
-            if program.asks_others {
-                note_others(&mut remote, program, message);
-            }
+            note_others(&mut remote, program, program.asked, message);
         }
         What::Rule => {
             remote.kind = Kind::Both;
-            note_others(&mut remote, program, message);
+            note_others(&mut remote, program, u64::MAX, message);
             for (number, event) in recorded(program, u64::MAX) {
                 remote.recorded |= 1 << number;
                 if message.has_mandatory(event) {
@@ -225,9 +254,7 @@ fn remote_of(
                 return None;
             }
             remote.kind = Kind::TimeOuts;
-            if program.asks_others {
-                note_others(&mut remote, program, message);
-            }
+            note_others(&mut remote, program, program.asked, message);
         }
     }
     let events = recorded(program, remote.recorded);
@@ -235,9 +262,9 @@ fn remote_of(
     Some((remote, length))
 }
 
-/// Note all events that the packet may be.
-fn note_others(remote: &mut Remote, program: &Program, message: &mut Message<'_, '_>) {
-    for (number, event) in recorded(program, u64::MAX) {
+/// Note which of these events the packet may be.
+fn note_others(remote: &mut Remote, program: &Program, events: u64, message: &mut Message<'_, '_>) {
+    for (number, event) in recorded(program, events) {
         if message.may_be(event) {
             remote.recorded |= 1 << number;
             remote.allowed |= 1 << number;

@@ -189,8 +189,9 @@ pub struct Program {
     pub attributes: Vec<Slot>,
     /// Where it can run.
     pub partition: Partition,
-    /// An operator of one packet asks a packet that may be one event whether it is another too.
-    pub asks_others: bool,
+    /// Events that an operator of one packet asks a packet about that has brought an attempt there:
+    /// bit N for event N.
+    pub asked: u64,
     /// How it was compiled.
     pub mode: Mode,
 }
@@ -336,7 +337,7 @@ impl Program {
             .collect();
         Ok(Self {
             partition: Partition::Rule,
-            asks_others: machine.states.iter().any(|state| state.window.immediate),
+            asked: asked_at_once(&machine),
             by_event,
             by_state,
             property,
@@ -391,6 +392,13 @@ pub fn number_key_lists(programs: &mut [Program]) -> usize {
         event.key_list = *numbers.entry(list).or_insert(next);
     }
     numbers.len()
+}
+
+/// Events that lead out of the states that one packet goes through.
+fn asked_at_once(machine: &Machine) -> u64 {
+    let leads_out = |edge: &&Edge| machine.state(edge.from).window.immediate;
+    let edges = machine.edges.iter().filter(leads_out);
+    edges.fold(0, |events, edge| events | 1 << edge.event)
 }
 
 fn single_of(machine: &Machine, kind: Kind, events: &[Event]) -> Option<Single> {

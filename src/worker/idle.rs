@@ -174,17 +174,17 @@ impl<M: Machine> Idle<M> {
     }
 
     /// The end of a round of the loop; `found` says whether it had frames. Returns when it is time
-    /// to look again.
+    /// to look again, with whether it has slept: then time has passed for whatever else there is.
     #[inline]
-    pub fn rest(&mut self, found: bool) {
+    pub fn rest(&mut self, found: bool) -> bool {
         if !found {
-            self.empty();
-        } else {
-            self.counters.busy += 1;
-            if self.rounds != 0 || self.since.is_some() {
-                self.wake();
-            }
+            return self.empty();
         }
+        self.counters.busy += 1;
+        if self.rounds != 0 || self.since.is_some() {
+            self.wake();
+        }
+        false
     }
 
     /// What was counted until now.
@@ -207,7 +207,8 @@ impl<M: Machine> Idle<M> {
         }
     }
 
-    fn empty(&mut self) {
+    fn empty(&mut self) -> bool {
+        let sleeps = self.step == Step::Sleep;
         match self.step {
             Step::Poll => {
                 self.counters.polled += 1;
@@ -229,6 +230,7 @@ impl<M: Machine> Idle<M> {
                 }
             }
         }
+        sleeps
     }
 
     /// Is it time for the next step?
