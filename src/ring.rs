@@ -648,9 +648,19 @@ impl<T, L> Input<T, L> {
             .front
             .as_ref()
             .and_then(|front| front.items.get(self.next..));
-        items.map_or(0, |items| {
-            items.partition_point(|(position, ..)| *position < limit)
-        })
+        let Some(items) = items else {
+            return 0;
+        };
+        // Mostly it is a few, as senders take turns: look near first.
+        let is_before = |(position, ..): &(Position, usize, T)| *position < limit;
+        let mut near = 1;
+        while items.get(near).is_some_and(is_before) {
+            near *= 2;
+        }
+        let near = near.min(items.len());
+        let from = near / 2;
+        let rest = items.get(from..near).unwrap_or_default();
+        from + rest.partition_point(is_before)
     }
 
     #[inline]
