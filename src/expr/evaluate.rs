@@ -13,7 +13,7 @@ use super::{Expr, Mode, Node, Operator};
 use crate::dissect::attribute::{AttributeId, Class};
 use arrayvec::ArrayVec;
 use siphasher::sip::SipHasher13;
-use std::hash::Hasher;
+use std::hash::{Hash, Hasher};
 use std::sync::{Arc, Mutex};
 
 /// Arguments that one call can have.
@@ -98,7 +98,7 @@ pub trait Source<R> {
 }
 
 /// A comparison of a number with a constant.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Comparison {
     operator: Operator,
     constant: i128,
@@ -111,14 +111,14 @@ impl Comparison {
     }
 }
 
-/// A compiled expression.
-#[derive(Debug)]
+/// A compiled expression. Two are equal that give the same for the same values.
+#[derive(Debug, PartialEq, Eq, Hash)]
 pub struct Code<R> {
     root: Term<R>,
     mode: Mode,
 }
 
-#[derive(Debug)]
+#[derive(Debug, PartialEq, Eq, Hash)]
 enum Term<R> {
     Value(R, Class),
     Number(i128),
@@ -129,7 +129,7 @@ enum Term<R> {
     Call(&'static Function, Vec<Self>),
     /// A function that remembers its calls: only one worker evaluates its rule, so nobody waits.
     /// The same rule in another rule set may share the memory.
-    Stateful(&'static Function, Vec<Self>, Arc<Mutex<State>>),
+    Stateful(&'static Function, Vec<Self>, Memory),
     Chain(Operator, Vec<Self>),
     /// `attribute OP constant`, by far the most frequent test.
     Test(R, Operator, i128),
@@ -137,6 +137,24 @@ enum Term<R> {
     Pair(R, Operator, R),
     /// Is the address in the network? `false` for `!=`.
     Within(R, Network, bool),
+}
+
+/// What a function remembers of its calls. Each is its own.
+#[derive(Debug, Default, Clone)]
+struct Memory(Arc<Mutex<State>>);
+
+impl PartialEq for Memory {
+    fn eq(&self, other: &Self) -> bool {
+        Arc::ptr_eq(&self.0, &other.0)
+    }
+}
+
+impl Eq for Memory {}
+
+impl Hash for Memory {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        std::ptr::hash(Arc::as_ptr(&self.0), state);
+    }
 }
 
 impl<R: Copy> Code<R> {
@@ -268,7 +286,7 @@ impl<R: Copy> Code<R> {
             Term::Call(function, arguments) => {
                 self.call(function, arguments, &mut State::with_limit(0), source)
             }
-            Term::Stateful(function, arguments, state) => match state.lock() {
+            Term::Stateful(function, arguments, state) => match state.0.lock() {
                 Ok(mut state) => self.call(function, arguments, &mut state, source),
                 Err(_) => Scalar::Absent,
             },
@@ -410,7 +428,7 @@ impl<R> Term<R> {
     fn share_memory(&mut self, other: &Self) {
         let (terms, others) = match (self, other) {
             (Self::Stateful(_, terms, memory), Self::Stateful(_, others, other)) => {
-                Arc::clone_from(memory, other);
+                memory.clone_from(other);
                 (terms, others)
             }
             (Self::Call(_, terms), Self::Call(_, others))
@@ -440,7 +458,7 @@ fn lower<R: Copy>(
         Node::Call(function, arguments) => {
             let terms = arguments.iter().map(|a| lower(a, mode, place)).collect();
             match function.is_stateful() {
-                true => Term::Stateful(function, terms, Arc::default()),
+                true => Term::Stateful(function, terms, Memory::default()),
                 false => Term::Call(function, terms),
             }
         }

@@ -13,7 +13,7 @@ use std::ops::Range;
 use std::sync::Arc;
 
 /// How text is read and what values mean.
-#[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Default, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Mode {
     /// The documented grammar; a level that mixes operators is an error.
     #[default]
@@ -127,7 +127,7 @@ pub fn read(
 }
 
 /// Operators, as rules/README.md lists them.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 #[allow(missing_docs, reason = "each is its usual sign")]
 pub enum Operator {
     And,

@@ -301,8 +301,14 @@ impl Engine {
             bytes,
         };
         let reported = match remote.kind {
-            Kind::Event(number) if awaited.0 & 1 << number != 0 => {
-                self.arrive((rule, at), number, &mut arrived, emit)
+            Kind::Event(first) => {
+                let mut reported = false;
+                for number in remote.events(first).filter(|n| awaited.0 & 1 << n != 0) {
+                    let detail = at.detail + u64::from(number - first);
+                    let at = Position { detail, ..at };
+                    reported |= self.arrive((rule, at), number, &mut arrived, emit);
+                }
+                reported
             }
             Kind::Both => self.single((rule, at), program, &mut arrived, emit),
             Kind::TimeOuts if awaited.1 => {
@@ -310,7 +316,7 @@ impl Engine {
                 self.joins
                     .time_out_lazily(program, rule, now, &mut arrived, emit)
             }
-            Kind::Event(_) | Kind::TimeOuts | Kind::Rules => false,
+            Kind::TimeOuts | Kind::Rules => false,
         };
         if let Some(found) = self.found.get_mut(place) {
             found.is_done = reported && rules.mode == Mode::Compat;

@@ -5,6 +5,7 @@
 //! needs them. An event is possible while its protocols are all there, then while its mandatory
 //! attributes are, then while each of its conditions holds.
 
+use super::checks::{Answers, Check};
 use super::program::{Attributes, Error, Event, Key, Slot};
 use super::record::{ABSENT, Hash};
 use crate::dissect::attribute::{AttributeId, Call, Field, Reader, Type, Value, View};
@@ -14,7 +15,7 @@ use crate::expr::evaluate::{Code, Scalar, Source, Text};
 use crate::expr::{Expr, Mode};
 use crate::limits::ATTRIBUTES_USED_MAX;
 
-/// A set of slots.
+/// A set of slots, or of other numbers that are a byte.
 #[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
 pub struct Mask([u64; ATTRIBUTES_USED_MAX / 64]);
 
@@ -33,11 +34,11 @@ impl Mask {
             .all(|(have, want)| have & want == *want)
     }
 
-    fn has(&self, slot: Slot) -> bool {
+    pub(super) fn has(&self, slot: Slot) -> bool {
         self.0[usize::from(slot >> 6)] & 1 << (slot & 63) != 0
     }
 
-    fn set(&mut self, slot: Slot) {
+    pub(super) fn set(&mut self, slot: Slot) {
         self.0[usize::from(slot >> 6)] |= 1 << (slot & 63);
     }
 }
@@ -227,6 +228,7 @@ pub struct Message<'b, 'm> {
     values: &'m mut [Value<'b>],
     known: Mask,
     present: Mask,
+    answers: Answers,
     /// The header looked at last, and whose it is.
     header: (Protocol, &'b [u8]),
 }
@@ -244,6 +246,7 @@ impl<'b, 'm> Message<'b, 'm> {
             values,
             known: Mask::default(),
             present: Mask::default(),
+            answers: Answers::default(),
             header: (Protocol::Meta, &[]),
         }
     }
@@ -351,14 +354,27 @@ impl<'b, 'm> Message<'b, 'm> {
 
     /// As [`Message::allows`], but for conditions that remember their calls, and those behind them.
     pub fn may_be(&mut self, event: &Event) -> bool {
-        let first = event.guard.iter().position(Code::is_stateful);
-        let sure = event.guard.get(..first.unwrap_or(event.guard.len()));
-        self.may_allow(event) && sure.unwrap_or(&[]).iter().all(|code| code.holds(&*self))
+        let mut sure = event.guard.iter().take_while(|check| !check.is_stateful());
+        self.may_allow(event) && sure.all(|check| self.holds(check))
     }
 
     /// Does the packet alone allow that it is this event?
     pub fn allows(&mut self, event: &Event) -> bool {
-        self.may_allow(event) && event.guard.iter().all(|condition| condition.holds(&*self))
+        self.may_allow(event) && event.guard.iter().all(|check| self.holds(check))
+    }
+
+    /// Does a condition hold? All that it reads must have been extracted.
+    #[inline]
+    fn holds(&mut self, check: &Check) -> bool {
+        let known = check.number.and_then(|number| self.answers.get(number));
+        if let Some(holds) = known {
+            return holds;
+        }
+        let holds = check.code.holds(&*self);
+        if let Some(number) = check.number {
+            self.answers.keep(number, holds);
+        }
+        holds
     }
 
     /// What comes before the conditions of the guard.

@@ -29,6 +29,7 @@ pub mod wheel;
 pub mod access;
 mod by_bytes;
 mod candidates;
+mod checks;
 mod deadlines;
 mod delay;
 mod either;
@@ -93,6 +94,7 @@ impl RuleSet {
                 Err(error) => failed.push((id, error)),
             }
         }
+        checks::number(&mut programs);
         let extraction = Extraction::new(attributes.ids, mode);
         (
             Self {

@@ -162,10 +162,17 @@ impl Outbox {
         message: &mut Message<'_, '_>,
         seed: u64,
     ) {
-        let Some((remote, length)) = remote_of((rule, program), what, message) else {
+        let place = super::at(rule);
+        let more = match what {
+            What::Event(number) => self.placement.alike_behind(place, number),
+            What::Rule | What::TimeOuts => Some(0),
+        };
+        // Sent with the one before it, if the packet is any of them.
+        let Some(more) = more else { return };
+        let Some((mut remote, length)) = remote_of((rule, program), what, message) else {
             return;
         };
-        let place = super::at(rule);
+        remote.more = more;
         let event = match remote.kind {
             Kind::Event(number) => number,
             Kind::Both | Kind::TimeOuts | Kind::Rules => 0,

@@ -2,6 +2,7 @@
 //! (the guard), what it must share with earlier events (the join), and what is recorded of it.
 
 use super::access::Access;
+use super::checks::Check;
 use super::either::{Condition, Orders};
 use super::guards::Mask;
 use super::machine::{Edge, Effect, INIT, Machine, StateId, TooComplex};
@@ -122,7 +123,7 @@ pub struct Event {
     /// Conditions of the guard that compare one number with a constant: the cheapest.
     pub tests: Vec<(Slot, Comparison)>,
     /// The other conditions on the packet alone; all must hold.
-    pub guard: Vec<Code<Slot>>,
+    pub guard: Vec<Check>,
     /// Conditions on earlier events other than equalities; all must hold.
     pub residual: Vec<Residual>,
     /// Equalities with earlier events.
@@ -144,9 +145,20 @@ pub struct Event {
 }
 
 impl Event {
+    /// Is a packet this event whenever it is the other, as far as it alone decides, and does it
+    /// show the same then?
+    pub fn is_alike(&self, other: &Self) -> bool {
+        !self.is_stateful()
+            && !other.is_stateful()
+            && (&self.tests, &self.mandatory, &self.optional)
+                == (&other.tests, &other.mandatory, &other.optional)
+            && self.guard == other.guard
+            && (&self.layout, &self.fields) == (&other.layout, &other.fields)
+    }
+
     /// Does one of its conditions remember its calls?
     pub fn is_stateful(&self) -> bool {
-        self.remembers || self.guard.iter().any(Code::is_stateful)
+        self.remembers || self.guard.iter().any(Check::is_stateful)
     }
 }
 
@@ -356,8 +368,8 @@ impl Program {
     /// set, remember, and the other way round.
     pub fn share_memory(&mut self, other: &Self) {
         for (event, other) in self.events.iter_mut().zip(&other.events) {
-            for (code, other) in event.guard.iter_mut().zip(&other.guard) {
-                code.share_memory(other);
+            for (check, other) in event.guard.iter_mut().zip(&other.guard) {
+                check.code.share_memory(&other.code);
             }
             for (condition, other) in event.residual.iter_mut().zip(&other.residual) {
                 condition.code.share_memory(&other.code);
@@ -613,7 +625,7 @@ fn add_condition(
         let test = code.as_test().filter(|_| is_number);
         let test = test.filter(|(slot, _)| !optional.contains(slot));
         // What remembers its calls is asked as often as everything before it holds.
-        let comes_late = event.guard.iter().any(Code::is_stateful);
+        let comes_late = event.guard.iter().any(Check::is_stateful);
         if let Some(access) = access.filter(|_| test.is_some() || !comes_late) {
             event
                 .accesses
@@ -621,7 +633,7 @@ fn add_condition(
         }
         match test {
             Some(test) => event.tests.push(test),
-            None => event.guard.push(code),
+            None => event.guard.push(Check::new(code)),
         }
         return Ok(());
     }

@@ -33,7 +33,7 @@ enum Form {
 }
 
 /// One attribute of an event.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Field {
     /// Which attribute.
     pub attribute: AttributeId,
@@ -64,7 +64,7 @@ impl Field {
 }
 
 /// Where each attribute of an event stands in its record.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Layout {
     /// Fields in the order of alert histories: by protocol number, then attribute number.
     pub fields: Vec<Field>,
@@ -173,7 +173,7 @@ impl Layout {
 }
 
 /// A value of a join key, or of what classes agree in, where records hold it.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Part {
     /// Start of the event's record.
     base: usize,

@@ -1,10 +1,12 @@
 //! A match on its way to a security worker: what one packet shows of a rule, without the packet.
 
+use super::checks::Check;
 use super::joins::SamePacket;
 use super::program::{Event, Program, Slot};
 use crate::dissect::{Protocol, ProtocolSet};
-use crate::expr::evaluate::{Code, Scalar, Source};
+use crate::expr::evaluate::{Scalar, Source};
 use crate::packet::Timestamp;
+use std::ops::RangeInclusive;
 
 /// What a packet is to a rule.
 #[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
@@ -26,6 +28,8 @@ pub struct Remote {
     /// Place of the rule.
     pub(super) rule: u32,
     pub(super) kind: Kind,
+    /// So many events right behind that one are alike: it may be each of them.
+    pub(super) more: u8,
     /// Time of the packet.
     pub(super) timestamp: Timestamp,
     pub(super) protocols: ProtocolSet,
@@ -49,6 +53,11 @@ impl Remote {
     /// Is it that?
     pub fn is_of_next_rules(&self) -> bool {
         self.kind == Kind::Rules
+    }
+
+    /// Events that the packet may be if it may be `first`.
+    pub(super) fn events(&self, first: u8) -> RangeInclusive<u8> {
+        first..=first.saturating_add(self.more)
     }
 
     /// Place of the rule among the loaded ones.
@@ -89,6 +98,10 @@ pub(super) struct Arrived<'a> {
 impl<'a> Arrived<'a> {
     /// The record of an event.
     pub(super) fn record(&self, number: u8) -> Option<&'a [u8]> {
+        let number = match self.remote.kind {
+            Kind::Event(first) if self.remote.events(first).contains(&number) => first,
+            _ => number,
+        };
         if self.remote.recorded & 1 << number == 0 {
             return None;
         }
@@ -101,7 +114,7 @@ impl<'a> Arrived<'a> {
 
     /// Do the conditions hold that remember their calls, and those behind them?
     pub(super) fn remembers(&self, number: u8, event: &Event) -> bool {
-        let Some(first) = event.guard.iter().position(Code::is_stateful) else {
+        let Some(first) = event.guard.iter().position(Check::is_stateful) else {
             return true;
         };
         let fields = Fields {
@@ -110,7 +123,7 @@ impl<'a> Arrived<'a> {
             protocols: self.remote.protocols,
         };
         let mut late = event.guard.iter().skip(first);
-        late.all(|condition| condition.holds(&fields))
+        late.all(|check| check.code.holds(&fields))
     }
 }
 

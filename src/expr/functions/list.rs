@@ -1,6 +1,7 @@
 //! The entries of a list: addresses, networks, texts and numbers, one a line.
 
 use crate::limits::{LIST_ENTRIES_MAX, LIST_FILE_MAX};
+use std::hash::{Hash, Hasher};
 use std::io::{BufRead, Read as _};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::path::PathBuf;
@@ -27,6 +28,14 @@ impl PartialEq for List {
     fn eq(&self, other: &Self) -> bool {
         let is_file = !self.file.as_os_str().is_empty();
         std::ptr::eq(self, other) || (is_file && self.file == other.file)
+    }
+}
+
+impl Eq for List {}
+
+impl Hash for List {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        self.file.hash(state);
     }
 }
 

@@ -23,6 +23,7 @@ use super::Mode;
 use crate::packet::Layer;
 use lists::List;
 use pattern::Pattern;
+use std::hash::{Hash, Hasher};
 
 /// One built-in.
 pub struct Function {
@@ -188,6 +189,14 @@ impl Function {
 impl PartialEq for Function {
     fn eq(&self, other: &Self) -> bool {
         self.name == other.name && self.parameters == other.parameters
+    }
+}
+
+impl Eq for Function {}
+
+impl Hash for Function {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        self.name.hash(state);
     }
 }
 

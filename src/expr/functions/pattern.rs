@@ -12,6 +12,7 @@ use regex_automata::nfa::thompson::{Compiler, WhichCaptures};
 use regex_automata::{Input, nfa::thompson};
 use regex_syntax::ParserBuilder;
 use std::collections::BTreeMap;
+use std::hash::{Hash, Hasher};
 use std::sync::{Arc, Mutex, PoisonError, Weak};
 
 pub(super) static REGEX: Function = extension(
@@ -54,6 +55,14 @@ static KNOWN: Mutex<BTreeMap<String, Weak<Pattern>>> = Mutex::new(BTreeMap::new(
 impl PartialEq for Pattern {
     fn eq(&self, other: &Self) -> bool {
         self.text == other.text
+    }
+}
+
+impl Eq for Pattern {}
+
+impl Hash for Pattern {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        self.text.hash(state);
     }
 }
 
