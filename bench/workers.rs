@@ -173,7 +173,7 @@ fn rules_of(properties: Vec<wirelynx::rules::property::Property>) -> Arc<RuleSet
 
 /// One pass through reader, workers, security workers and writers.
 fn read(frames: &mut Preloaded, rules: &Arc<RuleSet>, shape: &Shape) -> Measured {
-    let nowhere = || Some(Target::new(Box::new(io::sink()), None));
+    let nowhere = || Some(Target::new(Box::new(io::sink())));
     let sinks = Sinks {
         alerts: nowhere(),
         format: Format::Json,

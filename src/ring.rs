@@ -485,22 +485,27 @@ struct Input<T, L> {
     /// Number of the next item of `front`, and where its bytes begin.
     next: usize,
     start: usize,
-    /// What was last seen of it.
-    watermark: Position,
+    /// There is a next item.
+    is_here: bool,
+    /// Where the next item is or, when it is not here yet, before where it cannot be.
+    bound: Position,
 }
 
 impl<T, L: Link<T>> Input<T, L> {
-    fn head(&self) -> Option<Position> {
-        let (position, ..) = self.front.as_ref()?.items.get(self.next)?;
-        Some(*position)
+    fn new(link: Arc<L>) -> Self {
+        Self {
+            link,
+            front: None,
+            behind: VecDeque::new(),
+            next: 0,
+            start: 0,
+            is_here: false,
+            bound: Position::default(),
+        }
     }
 
-    /// Where its next item is or, when there is none yet, before where it cannot be. Takes the next
-    /// batch if the last one is done with.
-    fn bound(&mut self) -> Bound {
-        if let Some(head) = self.head() {
-            return Bound::Item(head);
-        }
+    /// All of a batch is given: look for the next one.
+    fn look(&mut self) {
         if let Some(mut done) = self.front.take() {
             done.clear();
             self.link.put_back(done);
@@ -511,48 +516,49 @@ impl<T, L: Link<T>> Input<T, L> {
         if self.front.is_none() {
             // In this order: what was pushed before the watermark is found then.
             if let Some(watermark) = self.link.watermark() {
-                self.watermark = watermark;
+                self.bound = watermark;
             }
             self.front = self.link.pop();
         }
-        self.head()
-            .map_or(Bound::Watermark(self.watermark), Bound::Item)
+        let first = self.front.as_ref().and_then(|front| front.items.first());
+        if let Some((first, ..)) = first {
+            self.bound = *first;
+            self.is_here = true;
+        }
     }
-}
 
-/// What is known of the next item of a sender.
-#[derive(Debug, Clone, Copy)]
-enum Bound {
-    /// It is here.
-    Item(Position),
-    /// It is not here yet, and not before this.
-    Watermark(Position),
+    #[inline]
+    fn give(&mut self) -> Option<(Position, &mut T, &[u8])> {
+        let batch = self.front.as_mut()?;
+        let mut items = batch.items.get_mut(self.next..)?.iter_mut();
+        let (position, end, value) = items.next()?;
+        self.next += 1;
+        match items.next() {
+            Some((next, ..)) => self.bound = *next,
+            None => self.is_here = false,
+        }
+        let bytes = batch.bytes.get(self.start..*end).unwrap_or_default();
+        self.start = *end;
+        Some((*position, value, bytes))
+    }
 }
 
 /// The consumer's end of all rings.
 #[derive(Debug)]
 pub struct Merge<T, L: Link<T> = Shared<T>> {
     inputs: Vec<Input<T, L>>,
-    /// The input whose turn it is, and how many of its items come before all others.
+    /// The input whose turn it is, and what is known of all others: its items before that are next.
     turn: usize,
-    left: usize,
+    others: Position,
     behind_max: usize,
 }
 
 impl<T, L: Link<T>> Merge<T, L> {
     fn new(links: Vec<Arc<L>>) -> Self {
-        let input = |link| Input {
-            link,
-            front: None,
-            behind: VecDeque::new(),
-            next: 0,
-            start: 0,
-            watermark: Position::default(),
-        };
         Self {
-            inputs: links.into_iter().map(input).collect(),
+            inputs: links.into_iter().map(Input::new).collect(),
             turn: 0,
-            left: 0,
+            others: Position::default(),
             behind_max: BEHIND_MAX,
         }
     }
@@ -572,7 +578,8 @@ impl<T, L: Link<T>> Merge<T, L> {
     )]
     #[inline]
     pub fn next(&mut self) -> Next<'_, T> {
-        if self.left == 0
+        let goes_on = |input: &Input<T, L>| input.is_here && input.bound < self.others;
+        if !self.inputs.get(self.turn).is_some_and(goes_on)
             && let Err(watermark) = self.choose()
         {
             return match watermark {
@@ -580,7 +587,6 @@ impl<T, L: Link<T>> Merge<T, L> {
                 watermark => Next::Until(watermark.time),
             };
         }
-        self.left = self.left.saturating_sub(1);
         let sender = self.turn;
         match self.inputs.get_mut(sender).and_then(Input::give) {
             Some((position, value, bytes)) => Next::Item(Item {
@@ -613,64 +619,27 @@ impl<T, L: Link<T>> Merge<T, L> {
     /// Find out whose turn it is. Gives the watermark that all wait for when that is not known yet.
     #[inline(never)]
     fn choose(&mut self) -> Result<(), Position> {
-        let mut first = (Bound::Watermark(Position::END), 0);
-        let mut least = Position::END;
-        let mut second = Position::END;
+        let mut least = (Position::END, false, 0);
+        let mut others = Position::END;
         for (number, input) in self.inputs.iter_mut().enumerate() {
-            let bound = input.bound();
-            let (Bound::Item(position) | Bound::Watermark(position)) = bound;
+            if !input.is_here {
+                input.look();
+            }
             // Of equal ones, that of the sender with the lower number is first.
-            if position < least {
-                second = least;
-                least = position;
-                first = (bound, number);
+            if input.bound < least.0 {
+                others = least.0;
+                least = (input.bound, input.is_here, number);
             } else {
-                second = second.min(position);
+                others = others.min(input.bound);
             }
         }
-        match first {
-            (Bound::Item(_), number) => {
-                self.turn = number;
-                let before = self.inputs.get(number).map(|input| input.before(second));
-                // At least this one, which may share its position with another.
-                self.left = before.unwrap_or(0).max(1);
-                Ok(())
-            }
-            (Bound::Watermark(watermark), _) => Err(watermark),
+        let (bound, is_here, turn) = least;
+        if !is_here {
+            return Err(bound);
         }
-    }
-}
-
-impl<T, L> Input<T, L> {
-    /// Number of items at hand before this position.
-    fn before(&self, limit: Position) -> usize {
-        let items = self
-            .front
-            .as_ref()
-            .and_then(|front| front.items.get(self.next..));
-        let Some(items) = items else {
-            return 0;
-        };
-        // Mostly it is a few, as senders take turns: look near first.
-        let is_before = |(position, ..): &(Position, usize, T)| *position < limit;
-        let mut near = 1;
-        while items.get(near).is_some_and(is_before) {
-            near *= 2;
-        }
-        let near = near.min(items.len());
-        let from = near / 2;
-        let rest = items.get(from..near).unwrap_or_default();
-        from + rest.partition_point(is_before)
-    }
-
-    #[inline]
-    fn give(&mut self) -> Option<(Position, &mut T, &[u8])> {
-        let batch = self.front.as_mut()?;
-        let (position, end, value) = batch.items.get_mut(self.next)?;
-        self.next += 1;
-        let bytes = batch.bytes.get(self.start..*end).unwrap_or_default();
-        self.start = *end;
-        Some((*position, value, bytes))
+        self.turn = turn;
+        self.others = others;
+        Ok(())
     }
 }
 

@@ -25,7 +25,7 @@ use crate::metrics::http::Server;
 use crate::metrics::{Counters, Port, Snapshot, prometheus};
 use crate::output::limit::{self, Limiter};
 use crate::output::queue::{Dropped, Queue};
-use crate::output::writer::{Sinks, WhenFull, Writer, Written};
+use crate::output::writer::{Existing, Sinks, WhenFull, Writer, Written};
 use crate::packet::Timestamp;
 use crate::rules::RuleSet;
 use crate::rules::joins::Limits;
@@ -651,7 +651,8 @@ fn sinks(config: &Config, rules: &Arc<RuleSet>, settings: &Settings) -> Result<S
     super::distinct(&config.output.alerts, &config.output.flows)?;
     let file = |path: &String| match path.is_empty() {
         true => Ok(None),
-        false => target(path).map(Some),
+        // What was found before a restart is still worth reading.
+        false => target(path, Existing::Append).map(Some),
     };
     Ok(Sinks {
         alerts: file(&config.output.alerts)?,

@@ -17,7 +17,7 @@ pub mod run;
 pub mod socket;
 
 use crate::output::limit::{self, Limit, Limiter};
-use crate::output::writer::Target;
+use crate::output::writer::{Existing, Target};
 use std::io::IsTerminal as _;
 use std::process::ExitCode;
 use std::sync::Mutex;
@@ -148,9 +148,12 @@ fn spare(inputs: &[String], output: &str) -> Result<(), Failure> {
 ///
 /// # Errors
 /// It cannot be created.
-pub fn target(path: &str) -> Result<Target, Failure> {
-    let again = Some(path.to_owned()).filter(|path| path != "-");
-    Ok(Target::new(create(path)?, again))
+pub fn target(path: &str, existing: Existing) -> Result<Target, Failure> {
+    if path == "-" {
+        return Ok(Target::new(Box::new(std::io::stdout())));
+    }
+    let opened = Target::open(path, existing);
+    opened.map_err(|error| Failure::Running(format!("{path}: {error}")))
 }
 
 /// Do both outputs go to one place?

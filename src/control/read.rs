@@ -10,7 +10,7 @@ use crate::expr::Mode;
 use crate::metrics::Snapshot;
 use crate::output::alert::Format;
 use crate::output::limit::{Limit, Limiter};
-use crate::output::writer::Sinks;
+use crate::output::writer::{Existing, Sinks};
 use crate::rules::guards::Filter;
 use crate::rules::mask::Mask;
 use crate::worker::Settings;
@@ -108,11 +108,12 @@ pub fn execute(options: &Options) -> Result<(), Failure> {
         .alert_limit
         .map(|limit| super::limiter(limit, &settings));
     let suppression = limiter.as_ref().map(Limiter::counters);
+    let replaced = |path| target(path, Existing::Replace);
     let sinks = Sinks {
-        alerts: Some(target(&options.alerts)?),
+        alerts: Some(replaced(&options.alerts)?),
         format: options.alert_format,
         limiter,
-        flows: options.flows.as_deref().map(target).transpose()?,
+        flows: options.flows.as_deref().map(replaced).transpose()?,
         shared: is_shared(&options.alerts, flows),
         rules: Arc::clone(&loaded.rules),
     };

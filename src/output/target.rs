@@ -1,11 +1,13 @@
-//! Where lines go: a file, a pipe, standard output. One that fails can be opened again.
+//! Where lines go: a file, a pipe, standard output. One that fails is opened again, and a file that
+//! was moved away is followed by a new one: log rotation needs no signal.
 
-use std::fs::File;
+use std::fs::{File, Metadata};
 use std::io::{self, BufWriter, Write};
-use std::os::unix::fs::FileTypeExt;
+use std::os::unix::fs::{FileTypeExt, MetadataExt};
 use std::time::{Duration, Instant};
 
-/// Time between two attempts to open an output again.
+/// Time between two attempts to open an output again, and between two looks whether a file is still
+/// where it was opened.
 const RETRY: Duration = Duration::from_secs(1);
 
 /// See the module.
@@ -13,7 +15,9 @@ pub struct Target {
     out: Option<BufWriter<Box<dyn Write + Send>>>,
     /// Path to open again; none for what has none, which is tried as it is.
     path: Option<String>,
-    /// When to try again.
+    /// Which file it is, if it is one: device and number.
+    file: Option<(u64, u64)>,
+    /// When to look, or to try, again.
     retry: Option<Instant>,
     /// Lines given to `out` since it was last known to have taken all.
     unsure: u64,
@@ -22,15 +26,29 @@ pub struct Target {
 }
 
 impl Target {
-    /// Lines go to `out`, which was opened at `path`.
-    pub fn new(out: Box<dyn Write + Send>, path: Option<String>) -> Self {
+    /// Lines go to `out`.
+    pub fn new(out: Box<dyn Write + Send>) -> Self {
         Self {
             out: Some(BufWriter::new(out)),
-            path,
+            path: None,
+            file: None,
             retry: None,
             unsure: 0,
             missed: 0,
         }
+    }
+
+    /// Lines go to the file or pipe at `path`, behind what is there already, or instead of it.
+    ///
+    /// # Errors
+    /// It cannot be opened.
+    pub fn open(path: &str, existing: Existing) -> io::Result<Self> {
+        let file = open(path, existing)?;
+        Ok(Self {
+            path: Some(path.to_owned()),
+            file: identity(file.metadata()),
+            ..Self::new(Box::new(file))
+        })
     }
 
     /// Write one line, which has its end. While the output has failed, it is counted as missed.
@@ -38,6 +56,7 @@ impl Target {
     /// # Errors
     /// Those of the output.
     pub(super) fn write(&mut self, line: &[u8]) -> io::Result<()> {
+        self.follow()?;
         self.open_again();
         match &mut self.out {
             Some(out) => {
@@ -56,6 +75,7 @@ impl Target {
     /// # Errors
     /// Those of the output.
     pub(super) fn flush(&mut self) -> io::Result<()> {
+        self.follow()?;
         self.open_again();
         if let Some(out) = &mut self.out
             && self.unsure > 0
@@ -79,6 +99,29 @@ impl Target {
         self.retry = Some(Instant::now() + RETRY);
     }
 
+    /// Go on in a new file if the one that was opened has been moved away.
+    fn follow(&mut self) -> io::Result<()> {
+        let now = Instant::now();
+        let is_file = self.file.is_some() && self.out.is_some();
+        if !is_file || self.retry.is_some_and(|retry| now < retry) {
+            return Ok(());
+        }
+        self.retry = Some(now + RETRY);
+        let Some(path) = &self.path else {
+            return Ok(());
+        };
+        if identity(std::fs::metadata(path)) == self.file {
+            return Ok(());
+        }
+        if let Some(mut out) = self.out.take() {
+            tracing::info!("output: {path}: was moved; going on in a new file");
+            self.retry = None;
+            out.flush()?;
+            self.unsure = 0;
+        }
+        Ok(())
+    }
+
     /// Lines lost since this was asked last.
     pub(super) fn missed(&mut self) -> u64 {
         std::mem::take(&mut self.missed)
@@ -92,8 +135,9 @@ impl Target {
         let Some(path) = &self.path else {
             return;
         };
-        if let Ok(file) = open(path) {
+        if let Ok(file) = open(path, Existing::Append) {
             tracing::info!("output: {path}: open again");
+            self.file = identity(file.metadata());
             self.out = Some(BufWriter::new(Box::new(file)));
         }
     }
@@ -108,14 +152,68 @@ impl std::fmt::Debug for Target {
     }
 }
 
-/// Open a file to add lines to it. A pipe is opened for reading too, as that does not wait for a
-/// reader, and does not fail when the reader is exchanged.
-fn open(path: &str) -> io::Result<File> {
+/// What becomes of the lines that a file has already.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Existing {
+    /// They stay.
+    Append,
+    /// They go.
+    Replace,
+}
+
+/// A pipe that goes on is opened for reading too, as that does not wait for a reader, and does not
+/// fail when the reader is exchanged. A run that ends waits for its reader.
+fn open(path: &str, existing: Existing) -> io::Result<File> {
     let is_pipe = std::fs::metadata(path).is_ok_and(|file| file.file_type().is_fifo());
     let mut options = File::options();
     match is_pipe {
-        true => options.read(true).write(true),
+        true => options.read(existing == Existing::Append).write(true),
         false => options.append(true).create(true),
     };
-    options.open(path)
+    let file = options.open(path)?;
+    if existing == Existing::Replace && file.metadata()?.is_file() {
+        file.set_len(0)?;
+    }
+    Ok(file)
+}
+
+/// Device and number of a file; none of what is no file.
+fn identity(found: io::Result<Metadata>) -> Option<(u64, u64)> {
+    let file = found.ok().filter(Metadata::is_file)?;
+    Some((file.dev(), file.ino()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{Existing, RETRY, Target};
+    use std::fs;
+
+    #[test]
+    fn a_file_that_was_moved_is_followed_by_a_new_one() {
+        let folder = tempfile::tempdir().unwrap();
+        let (path, moved) = (folder.path().join("a"), folder.path().join("a.1"));
+        fs::write(&path, "before\n").unwrap();
+        let mut target = Target::open(path.to_str().unwrap(), Existing::Append).unwrap();
+        target.write(b"one\n").unwrap();
+        fs::rename(&path, &moved).unwrap();
+        target.write(b"two\n").unwrap();
+        target.flush().unwrap();
+        std::thread::sleep(RETRY);
+        target.write(b"three\n").unwrap();
+        target.flush().unwrap();
+        assert_eq!(fs::read_to_string(&moved).unwrap(), "before\none\ntwo\n");
+        assert_eq!(fs::read_to_string(&path).unwrap(), "three\n");
+        assert_eq!(target.missed(), 0);
+    }
+
+    #[test]
+    fn a_file_is_replaced_if_so_told() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("a");
+        fs::write(&path, "before\n").unwrap();
+        let mut target = Target::open(path.to_str().unwrap(), Existing::Replace).unwrap();
+        target.write(b"one\n").unwrap();
+        target.flush().unwrap();
+        assert_eq!(fs::read_to_string(&path).unwrap(), "one\n");
+    }
 }

@@ -20,7 +20,7 @@ use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 pub use super::queue::{Dropped, Queue};
-pub use super::target::Target;
+pub use super::target::{Existing, Target};
 pub use crate::ring::WhenFull;
 
 /// Batches of events that may wait for a writer in the ring of one sender.

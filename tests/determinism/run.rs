@@ -159,7 +159,7 @@ impl Write for Memory {
 
 impl Memory {
     fn target(&self) -> Target {
-        Target::new(Box::new(self.clone()), None)
+        Target::new(Box::new(self.clone()))
     }
 
     fn text(&self) -> String {
