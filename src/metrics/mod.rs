@@ -1,14 +1,15 @@
 //! Numbers out: what a worker counts, the account over it, and their Prometheus form.
 
 pub mod http;
+mod largest;
 pub mod machine;
+pub mod pages;
 pub mod prometheus;
 mod snapshot;
 mod statistics;
 
-pub use snapshot::{
-    Bounds, Latency, Output, Port, Progress, Queue, Reloads, Ring, Snapshot,
-};
+pub use largest::largest_flows_json;
+pub use snapshot::{Bounds, Latency, Output, Port, Progress, Queue, Reloads, Ring, Snapshot};
 pub use statistics::{largest_flows, statistics};
 
 use crate::dissect::application::stream;

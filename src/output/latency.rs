@@ -1,5 +1,5 @@
-//! How long alerts take: from the time stamp of the packet to the moment at which the output has
-//! taken the line.
+//! How long alerts take: from the time of the packet or deadline that decides them to the moment at
+//! which the output has taken the line.
 
 use crate::packet::Timestamp;
 use arrayvec::ArrayVec;
@@ -23,7 +23,7 @@ const WAITING_MAX: usize = 256;
 pub fn histogram() -> Result<Histogram, prometheus::Error> {
     let opts = HistogramOpts::new(
         "wirelynx_alert_latency_seconds",
-        "Time from the packet that decides an alert to the alert being written",
+        "Time from the packet or deadline that decides an alert to the alert being written",
     );
     Histogram::with_opts(opts.buckets(BUCKETS.to_vec()))
 }
@@ -95,7 +95,10 @@ mod tests {
         waiting.taken_at(Duration::from_millis(1_004));
         assert_eq!(histogram.get_sample_count(), 2);
         let sum = histogram.get_sample_sum();
-        assert!((sum - 0.004).abs() < 1e-9, "the other is from the future: {sum}");
+        assert!(
+            (sum - 0.004).abs() < 1e-9,
+            "the other is from the future: {sum}"
+        );
         waiting.push(Timestamp::from_micros(1));
         waiting.lost();
         waiting.taken_at(Duration::from_secs(2));

@@ -53,7 +53,6 @@ pub(super) fn add(families: &Families, snapshot: &Snapshot) -> Result<(), promet
     )
 }
 
-
 /// How full tables are.
 fn load(families: &Families, snapshot: &Snapshot) -> Result<(), prometheus::Error> {
     let workers = &snapshot.workers;

@@ -39,7 +39,10 @@ pub(super) fn add(families: &Families, snapshot: &Snapshot) -> Result<(), promet
         "wirelynx_clock_error_seconds",
         "Time of packets less that of the system clock, as last compared by the worker",
         "worker",
-        numbered(&names, snapshot.clock_errors_ns.iter().map(|error| seconds(*error))),
+        numbered(
+            &names,
+            snapshot.clock_errors_ns.iter().map(|error| seconds(*error)),
+        ),
     )
 }
 

@@ -78,7 +78,10 @@ fn matches(families: &Families, snapshot: &Snapshot) -> Result<(), prometheus::E
         "wirelynx_matches_processed_total",
         "Matches that the security worker has taken",
         "security_worker",
-        numbered(&names, snapshot.security.iter().map(|worker| worker.processed)),
+        numbered(
+            &names,
+            snapshot.security.iter().map(|worker| worker.processed),
+        ),
     )
 }
 

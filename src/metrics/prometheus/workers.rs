@@ -12,7 +12,10 @@ pub(super) fn add(families: &Families, snapshot: &Snapshot) -> Result<(), promet
         "wirelynx_worker_packets_total",
         "Packets that the worker has taken",
         "worker",
-        numbered(&names, snapshot.workers.iter().map(|worker| worker.received)),
+        numbered(
+            &names,
+            snapshot.workers.iter().map(|worker| worker.received),
+        ),
     )?;
     families.spent(
         "wirelynx_worker_busy_seconds_total",
@@ -60,7 +63,8 @@ fn total(idle: &idle::Counters) -> f64 {
 
 /// Rounds of the loops of workers, by what followed.
 fn rounds(families: &Families, snapshot: &Snapshot) -> Result<(), prometheus::Error> {
-    let help = "Rounds of the loop of the worker: with packets (busy), or without, by what followed";
+    let help =
+        "Rounds of the loop of the worker: with packets (busy), or without, by what followed";
     let opts = Opts::new("wirelynx_worker_rounds_total", help);
     let family = IntCounterVec::new(opts, &["worker", "state"])?;
     for (number, idle) in snapshot.idle.iter().enumerate() {
