@@ -212,6 +212,25 @@ impl<T> Link<T> for Shared<T> {
     }
 }
 
+/// How full a ring is, for whoever shows it: any thread may ask, and neither end notices.
+pub trait Fill: std::fmt::Debug + Send + Sync {
+    /// Batches in it now.
+    fn waiting(&self) -> usize;
+
+    /// Batches for which it has room.
+    fn capacity(&self) -> usize;
+}
+
+impl<T: std::fmt::Debug + Send> Fill for Shared<T> {
+    fn waiting(&self) -> usize {
+        self.full.len()
+    }
+
+    fn capacity(&self) -> usize {
+        self.full.capacity()
+    }
+}
+
 /// What a sender does when its ring is full.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum WhenFull {
@@ -310,6 +329,14 @@ pub struct Sender<T, L: Link<T> = Shared<T>> {
     /// All later items are here or behind.
     reached: Position,
     published: Position,
+}
+
+impl<T: std::fmt::Debug + Send + 'static> Sender<T> {
+    /// How full its ring is, to be seen by others.
+    pub fn fill(&self) -> Arc<dyn Fill> {
+        let link: Arc<Shared<T>> = Arc::clone(&self.link);
+        link
+    }
 }
 
 impl<T, L: Link<T>> Sender<T, L> {

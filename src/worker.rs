@@ -276,7 +276,13 @@ impl Worker {
         stages
             .flows
             .drain(&mut |record| end_flow(applications, record, sink));
-        stages.counters.largest = stages.flows.largest();
+        self.note_largest();
+    }
+
+    /// Look for the largest flows, to be seen with the next [`Worker::counters`]. Some 20 us of
+    /// work, however many flows there are: for once a second.
+    pub fn note_largest(&mut self) {
+        self.stages.counters.largest = self.stages.flows.largest();
     }
 
     /// Up to where everything was found.
@@ -319,6 +325,8 @@ impl Worker {
         counters.flows = *stages.flows.counters();
         counters.applications = stages.applications.counters();
         counters.reassembly = stages.applications.reassembly_counters();
+        let (streams, ..) = stages.applications.used();
+        counters.streams = u64::try_from(streams).unwrap_or(u64::MAX);
         counters.rules.clone_from(stages.engine.counters());
         if let Some(outbox) = stages.engine.outbox() {
             counters.handed.clone_from(outbox.counters());

@@ -17,7 +17,9 @@ use std::fmt::Write;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
-use wirelynx::metrics::{Counters, Port, Snapshot, prometheus};
+use wirelynx::metrics::machine::{HugePages, Machine, Process};
+use wirelynx::metrics::{Counters, Output, Port, Progress, Queue, Ring, Snapshot, prometheus};
+use wirelynx::output::latency;
 use wirelynx::worker::{idle, security};
 
 fn root() -> &'static Path {
@@ -42,12 +44,46 @@ fn snapshot() -> Snapshot {
         workers: vec![worker],
         ports: vec![Port {
             name: "p".to_owned(),
+            link_bytes: Some(1),
+            losses: vec![("rx_crc_errors".to_owned(), 0)],
             ..Port::default()
         }],
+        queues: vec![Queue {
+            dropped: Some(0),
+            ..Queue::default()
+        }],
+        rings: ["alerts", "flows", "matches", "packets"].map(ring).to_vec(),
+        outputs: ["alerts", "flows"].map(output).to_vec(),
         rules: vec!["1".to_owned()],
         idle: vec![idle::Counters::default()],
         security: vec![security::Counters::default()],
+        security_idle: vec![idle::Counters::default()],
+        clock_errors_ns: vec![0],
+        progress: vec![Progress::default()],
+        latency: Some(latency::histogram().unwrap()),
+        process: Some(Process {
+            max_fds: Some(1),
+            ..Process::default()
+        }),
+        machine: Machine {
+            huge_pages: vec![HugePages::default()],
+            ..Machine::default()
+        },
         ..Snapshot::default()
+    }
+}
+
+fn ring(ring: &'static str) -> Ring {
+    Ring {
+        ring,
+        ..Ring::default()
+    }
+}
+
+fn output(name: &'static str) -> Output {
+    Output {
+        name,
+        ..Output::default()
     }
 }
 
@@ -68,6 +104,8 @@ fn metrics(text: &str) -> BTreeMap<String, Metric> {
             let (labels, _) = rest.split_once('}').unwrap();
             for label in labels.split(',') {
                 let (label, value) = label.split_once('=').unwrap();
+                // The buckets of a histogram.
+                let name = name.strip_suffix("_bucket").unwrap_or(name);
                 let values = &mut metrics.get_mut(name).unwrap().2;
                 let values = values.entry(label.to_owned()).or_default();
                 values.push(value.trim_matches('"').to_owned());
@@ -77,18 +115,71 @@ fn metrics(text: &str) -> BTreeMap<String, Metric> {
     metrics
 }
 
+/// What a number of this metric counts or measures. The name of a metric tells it by its words.
+fn unit(name: &str) -> &'static str {
+    const STATES: [&str; 6] = ["up", "present", "ready", "success", "info", "generation"];
+    const UNITS: [(&str, &str); 24] = [
+        ("timestamp_seconds", "seconds since 1970"),
+        ("time_seconds", "seconds since 1970"),
+        ("speed_bytes", "bytes a second"),
+        ("seconds", "seconds"),
+        ("bytes", "bytes"),
+        ("losses", "packets"),
+        ("packets", "packets"),
+        ("exceeded", "packets"),
+        ("stops", "packets"),
+        ("hashes", "packets"),
+        ("batches", "batches"),
+        ("buffers", "buffers"),
+        ("rounds", "rounds"),
+        ("flows", "flows"),
+        ("streams_followed", "streams"),
+        ("instances", "attempts"),
+        ("matches", "matches"),
+        ("periods", "periods"),
+        ("summaries", "summaries"),
+        ("alerts", "alerts"),
+        ("reloads", "reloads"),
+        ("threads", "threads"),
+        ("fds", "descriptors"),
+        ("files", "files"),
+    ];
+    // By event: datagrams, flows, messages, bytes, segments.
+    const MIXED: [&str; 3] = ["fragments", "applications", "streams"];
+    let bare = name.strip_suffix("_total").unwrap_or(name);
+    let has = |word: &str| format!("_{bare}_").contains(&format!("_{word}_"));
+    if let Some((_, unit)) = UNITS.iter().find(|(word, _)| has(word)) {
+        return unit;
+    }
+    match bare.rsplit('_').next().unwrap() {
+        last if STATES.contains(&last) => "-",
+        last if MIXED.contains(&last) => "see `event`",
+        "rules" => "rules",
+        "written" | "dropped" => "events",
+        "errors" => "writes",
+        "reopened" => "times",
+        last => panic!("{name}: {last} is no unit that is known here"),
+    }
+}
+
+/// Labels whose values are few and fixed, and worth a list.
+const LISTED: [&str; 6] = ["event", "output", "reason", "result", "ring", "state"];
+
 #[test]
 fn every_metric_is_documented() {
     let text = prometheus::render(&snapshot()).unwrap();
-    let mut table = String::from("| metric | type | meaning |\n|---|---|---|\n");
+    let mut table = String::from("| metric | type | unit | meaning |\n|---|---|---|---|\n");
     for (name, (kind, help, labels)) in metrics(&text) {
-        assert!(name.starts_with("wirelynx_"), "{name}");
+        let is_ours = name.starts_with("wirelynx_") || name.starts_with("process_");
+        assert!(is_ours, "{name}");
         assert!(!help.is_empty() && !help.ends_with('.'), "{name}: {help}");
         assert_eq!(kind == "counter", name.ends_with("_total"), "{name}");
-        write!(table, "| `{name}` | {kind} | {help}").unwrap();
-        for (label, values) in labels {
+        write!(table, "| `{name}` | {kind} | {} | {help}", unit(&name)).unwrap();
+        for (label, mut values) in labels {
+            values.dedup();
             match label.as_str() {
-                "reason" | "event" | "result" | "output" => {
+                "le" => {}
+                label if LISTED.contains(&label) => {
                     write!(table, ". `{label}`: {}", values.join(", ")).unwrap();
                 }
                 _ => write!(table, ". By `{label}`").unwrap(),

@@ -33,6 +33,7 @@ const ANY: c_int = -1;
 #[derive(Debug)]
 pub(crate) struct Mempool {
     raw: NonNull<sys::rte_mempool>,
+    count: u32,
     near: bool,
     _eal: Eal,
 }
@@ -71,6 +72,7 @@ impl Mempool {
         let raw = near.flatten().or_else(|| take(ANY));
         Ok(Self {
             raw: raw.ok_or_else(|| failure(last_reason()))?,
+            count,
             near: near != Some(None),
             _eal: eal.clone(),
         })
@@ -83,6 +85,11 @@ impl Mempool {
     /// Are the buffers on the node that was asked for?
     pub(crate) fn near(&self) -> bool {
         self.near
+    }
+
+    /// Buffers in all.
+    pub(crate) fn count(&self) -> u32 {
+        self.count
     }
 
     /// Buffers that are free now, those in the caches of threads included.

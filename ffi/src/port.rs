@@ -131,6 +131,11 @@ impl Port {
         self.pool.available()
     }
 
+    /// Buffers of its pool in all.
+    pub fn buffers(&self) -> u32 {
+        self.pool.count()
+    }
+
     /// Is the device still there? Never waits: while another thread asks the driver something, the
     /// last answer stands. May make a system call, so it is for once a second, not for each burst.
     pub fn is_alive(&self) -> bool {

@@ -4,7 +4,7 @@
 use super::Burst;
 use crate::limits::{BURST_MAX, FRAGMENT_END_MAX, FRAGMENT_HEADERS_MAX};
 use crate::packet::Frame;
-use crate::ring::{Full, Position};
+use crate::ring::{Fill, Full, Position};
 use crossbeam::queue::ArrayQueue;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -101,6 +101,16 @@ struct Ring {
     closed: AtomicBool,
 }
 
+impl Fill for Ring {
+    fn waiting(&self) -> usize {
+        self.full.len()
+    }
+
+    fn capacity(&self) -> usize {
+        self.full.capacity()
+    }
+}
+
 /// A ring with room for so many parcels, whose memory is taken here: its producer's end and its
 /// consumer's. Besides those in the ring one is being filled and one emptied.
 pub fn ring(parcels_max: usize) -> (Sender, Parcels) {
@@ -131,6 +141,12 @@ impl Sender {
     /// for any.
     pub fn has_room(&self, length: usize) -> bool {
         self.filling.has_room(length)
+    }
+
+    /// How full the ring is, to be seen by others.
+    pub fn fill(&self) -> Arc<dyn Fill> {
+        let ring: Arc<Ring> = Arc::clone(&self.ring);
+        ring
     }
 
     /// Are there no frames in it?

@@ -12,24 +12,24 @@
 
 use super::cores::{self, Machine, Plan, Wishes};
 use super::load::Source;
+use super::overview::{OfSecurity, OfWorker, Overview, Rings, Run, Site};
 use super::pipeline::share_of;
 use super::read::conclude;
 use super::reloader::{Control, Crew, Inbox, Reloader, SecurityInbox, Shown};
 use super::socket::Listener;
-use super::{Failure, is_shared, limiter, load, suppression, target};
-use crate::capture::dpdk::{self, DpdkCapture, Monitor};
-use crate::capture::{self, Burst, Capture, Progress};
+use super::{Failure, is_shared, limiter, load, target};
+use crate::capture::dpdk::{self, DpdkCapture};
+use crate::capture::{Burst, Capture, Progress};
 use crate::config::Config;
 use crate::expr::Mode;
-use crate::metrics::http::Server;
-use crate::metrics::{Counters, Port, Snapshot, prometheus};
-use crate::output::limit::{self, Limiter};
+use crate::metrics::{Bounds, Snapshot};
+use crate::output::limit::Limiter;
 use crate::output::queue::{Dropped, Queue};
-use crate::output::writer::{Existing, Sinks, WhenFull, Writer, Written};
+use crate::output::writer::{Existing, Sinks, WhenFull, Writer};
 use crate::packet::Timestamp;
 use crate::rules::RuleSet;
 use crate::rules::joins::Limits;
-use crate::rules::outbox;
+use crate::rules::outbox::{self, Outbox};
 use crate::worker::handover::{self, Arrivals, Handover};
 use crate::worker::idle::{self, Idle};
 use crate::worker::security::{self, SecurityWorker};
@@ -47,6 +47,9 @@ const HOUSEKEEPING_ROUNDS: u32 = 256;
 /// Time between two copies of the counters.
 const SHOW_EVERY: Duration = Duration::from_millis(50);
 
+/// Time between two looks for the largest flows.
+const NOTE_EVERY: Duration = Duration::from_secs(1);
+
 /// Batches of matches in one ring: some 8,000 matches, which a security worker takes in some
 /// milliseconds.
 const BATCHES_MAX: usize = 256;
@@ -59,31 +62,6 @@ const LOOK: Duration = Duration::from_millis(10);
 
 /// How long the end of a run waits for its threads.
 const LAST_WAIT: Duration = Duration::from_millis(1_000);
-
-/// What a thread has counted.
-#[derive(Debug, Default, Clone)]
-struct OfWorker {
-    counters: Counters,
-    source: capture::Counters,
-    idle: idle::Counters,
-    dropped: Dropped,
-}
-
-#[derive(Debug, Default, Clone)]
-struct OfSecurity {
-    counters: security::Counters,
-    dropped: Dropped,
-}
-
-/// What all threads of a run share. None of it is touched for a packet.
-struct Run {
-    stop: Arc<AtomicBool>,
-    /// Latest time of any worker, for those whose ports tell no time: see [`Follower::tell`].
-    clock: AtomicU64,
-    workers: Vec<Mutex<OfWorker>>,
-    security: Vec<Mutex<OfSecurity>>,
-    shown: Shown,
-}
 
 /// Run until SIGINT or SIGTERM, or until the configuration says so.
 ///
@@ -130,6 +108,8 @@ fn go(
     loaded: &load::Loaded,
     signals: Signals,
 ) -> Result<(), Failure> {
+    let site = Arc::new(Site::default());
+    let server = site.serve(config)?;
     let probed = dpdk::probe(&dpdk::Settings::new(config))?;
     let ports = probed.offers().into_iter().map(cores::Port::from).collect();
     let plan = plan(config, ports, &loaded.rules)?;
@@ -139,6 +119,7 @@ fn go(
     let settings = worker_settings(config, source.mode, &crew);
     let sinks = sinks(config, &loaded.rules, &settings)?;
     let suppression = sinks.limiter.as_ref().map(Limiter::counters);
+    let bounds = bounds(&settings);
     let (writer, queues) = Writer::start(sinks, (crew.workers, crew.security), WhenFull::Drop)?;
 
     let shown: Shown = Arc::new(Mutex::new(Snapshot {
@@ -153,13 +134,6 @@ fn go(
         security: (0..crew.security).map(|_| Mutex::default()).collect(),
         shown: Arc::clone(&shown),
     });
-    let overview = Arc::new(Overview {
-        run: Arc::clone(&run),
-        monitor,
-        suppression,
-        written: writer.written(),
-    });
-    let server = serve(config, &overview)?;
     let rules = Arc::clone(&loaded.rules);
     let (reloader, inboxes, security_inboxes) = Reloader::new(
         source,
@@ -176,7 +150,19 @@ fn go(
         crew,
         idle: config.idle,
     };
-    let threads = crowd.start(&run, captures, queues, (inboxes, security_inboxes))?;
+    let (threads, rings) = crowd.start(&run, captures, queues, (inboxes, security_inboxes))?;
+    let overview = Arc::new(Overview {
+        run: Arc::clone(&run),
+        monitor,
+        suppression,
+        written: writer.written(),
+        rings,
+        bounds,
+    });
+    site.open(Arc::clone(&overview));
+    if let Some(server) = &server {
+        tracing::info!("metrics on http://{}/metrics", server.address());
+    }
     let result = threads.wait(&run);
     control.stop();
     if let Some(server) = server {
@@ -249,18 +235,24 @@ impl Crowd {
         captures: Vec<DpdkCapture>,
         queues: Vec<Queue>,
         (inboxes, security_inboxes): (Vec<Inbox>, Vec<SecurityInbox>),
-    ) -> Result<Threads, Failure> {
+    ) -> Result<(Threads, Vec<Rings>), Failure> {
+        let mut rings = Rings::of_queues(&queues);
         let mut queues = queues.into_iter();
         let crew = (self.crew.workers, self.crew.security);
-        let rings = (BATCHES_MAX, WhenFull::Drop);
-        let (outboxes, merges) = outbox::between(&self.rules, crew, self.crew.mask.as_ref(), rings);
+        let room = (BATCHES_MAX, WhenFull::Drop);
+        let (outboxes, merges) = outbox::between(&self.rules, crew, self.crew.mask.as_ref(), room);
         // A single worker that keeps all rules has none.
-        let mut outboxes = outboxes.into_iter().filter(|_| self.crew.security > 0);
+        let outboxes = outboxes.into_iter().filter(|_| self.crew.security > 0);
+        let outboxes: Vec<Outbox> = outboxes.collect();
+        rings.extend(Rings::of_outboxes(&outboxes));
+        let mut outboxes = outboxes.into_iter();
         let mut threads = Threads {
             workers: Vec::new(),
             security: Vec::new(),
         };
-        let between = self.handovers(&captures).into_iter();
+        let between = self.handovers(&captures);
+        let handovers = between.iter().filter_map(|(handover, _)| handover.as_ref());
+        rings.extend(Rings::of_handovers(handovers));
         let each = captures.into_iter().zip(inboxes).zip(queues.by_ref());
         for (number, (((capture, inbox), queue), between)) in each.zip(between).enumerate() {
             let (handover, arrivals) = between;
@@ -283,6 +275,7 @@ impl Crowd {
                     number,
                     ids: None,
                     shown: Instant::now(),
+                    noted: Instant::now(),
                 };
                 follower.run()
             };
@@ -306,7 +299,7 @@ impl Crowd {
         if let Err(error) = cores::confine(&self.plan.others) {
             tracing::warn!("{error}");
         }
-        Ok(threads)
+        Ok((threads, rings))
     }
 
     /// Rings from each worker to each other; a single one has no use for any.
@@ -377,6 +370,8 @@ struct Follower {
     ids: Option<Vec<String>>,
     /// When its counters were shown last.
     shown: Instant,
+    /// When it last looked for the largest flows.
+    noted: Instant,
 }
 
 impl Follower {
@@ -405,6 +400,8 @@ impl Follower {
             source: capture.counters(),
             idle: idle.counters(),
             dropped: Dropped::default(),
+            queues: capture.queues().collect(),
+            alive: Some(Instant::now()),
         };
         drop(worker);
         last.dropped = queue.finish();
@@ -515,12 +512,19 @@ impl Follower {
 
     /// Copy the counters out, unless somebody is reading them right now.
     fn show(&mut self) {
+        if self.noted.elapsed() >= NOTE_EVERY {
+            self.noted = Instant::now();
+            self.worker.note_largest();
+        }
         let slot = self.run.workers.get(self.number);
         if let Some(Ok(mut shown)) = slot.map(Mutex::try_lock) {
             shown.counters = self.worker.counters();
             shown.source = self.capture.counters();
             shown.idle = self.idle.counters();
             shown.dropped = self.queue.dropped();
+            shown.queues.clear();
+            shown.queues.extend(self.capture.queues());
+            shown.alive = Some(self.shown);
         }
         if let Some(ids) = self.ids.take_if(|_| self.number == 0)
             && let Ok(mut shown) = self.run.shown.lock()
@@ -555,50 +559,20 @@ fn verify(
             shown = Instant::now();
             if let Some(Ok(mut slot)) = run.security.get(number).map(Mutex::try_lock) {
                 slot.counters = worker.counters();
+                slot.idle = idle.counters();
                 slot.dropped = queue.dropped();
+                slot.alive = Some(shown);
             }
         }
     }
     let last = OfSecurity {
         counters: worker.counters(),
+        idle: idle.counters(),
+        alive: Some(Instant::now()),
         dropped: queue.finish(),
     };
     if let Some(Ok(mut slot)) = run.security.get(number).map(Mutex::lock) {
         *slot = last;
-    }
-}
-
-/// All that is counted, wherever that is.
-struct Overview {
-    run: Arc<Run>,
-    monitor: Monitor,
-    suppression: Option<Arc<Mutex<limit::Counters>>>,
-    written: Arc<Written>,
-}
-
-impl Overview {
-    fn snapshot(&self) -> Result<Snapshot, String> {
-        let mut snapshot = {
-            let shown = self.run.shown.lock().map_err(|error| error.to_string())?;
-            shown.clone()
-        };
-        snapshot.ports = ports(&self.monitor);
-        snapshot.suppression = suppression(self.suppression.as_deref());
-        snapshot.events_dropped = self.written.lost();
-        snapshot.events_written = self.written.events();
-        for slot in &self.run.workers {
-            let of_worker = slot.lock().map_err(|error| error.to_string())?.clone();
-            snapshot.workers.push(of_worker.counters);
-            snapshot.sources.push(of_worker.source);
-            snapshot.idle.push(of_worker.idle);
-            snapshot.events_dropped.add(of_worker.dropped);
-        }
-        for slot in &self.run.security {
-            let of_security = slot.lock().map_err(|error| error.to_string())?.clone();
-            snapshot.security.push(of_security.counters);
-            snapshot.events_dropped.add(of_security.dropped);
-        }
-        Ok(snapshot)
     }
 }
 
@@ -609,32 +583,6 @@ fn listen(path: &str) -> Result<Option<Listener>, Failure> {
     }
     let failed = |error| Failure::Usage(format!("control.socket: {path}: {error}"));
     Listener::bind(Path::new(path)).map(Some).map_err(failed)
-}
-
-fn serve(config: &Config, overview: &Arc<Overview>) -> Result<Option<Server>, Failure> {
-    if !config.metrics.enabled {
-        return Ok(None);
-    }
-    let address = config.metrics.address;
-    let overview = Arc::clone(overview);
-    let server = Server::start(address, move || {
-        prometheus::render(&overview.snapshot()?).map_err(|error| error.to_string())
-    })
-    .map_err(|error| Failure::Usage(format!("metrics.address: {address}: {error}")))?;
-    tracing::info!("metrics on http://{}/metrics", server.address());
-    Ok(Some(server))
-}
-
-fn ports(monitor: &Monitor) -> Vec<Port> {
-    let port = |port: dpdk::PortCounters| Port {
-        name: port.device,
-        received: port.received,
-        bytes: port.bytes,
-        missed: port.missed,
-        no_buffer: port.no_mbuf,
-        errors: port.errors,
-    };
-    monitor.snapshot().ports.into_iter().map(port).collect()
 }
 
 /// The first SIGINT or SIGTERM asks the loop to stop; a second one ends the process at once.
@@ -665,6 +613,17 @@ fn sinks(config: &Config, rules: &Arc<RuleSet>, settings: &Settings) -> Result<S
         shared: is_shared(&config.output.alerts, &config.output.flows),
         rules: Arc::clone(rules),
     })
+}
+
+/// How large the tables of one worker are.
+fn bounds(settings: &Settings) -> Bounds {
+    let count = |size: usize| u64::try_from(size).unwrap_or(u64::MAX);
+    let instances = settings.instances.unwrap_or_default();
+    Bounds {
+        flows: count(settings.flows.flows_max),
+        streams: settings.applications.flows_max.into(),
+        instances: count(instances.total),
+    }
 }
 
 fn worker_settings(config: &Config, mode: Mode, crew: &Crew) -> Settings {

@@ -5,6 +5,8 @@ pub mod extract;
 #[cfg(feature = "dpdk")]
 mod live;
 pub mod load;
+#[cfg(feature = "dpdk")]
+mod overview;
 pub mod pipeline;
 pub mod progress;
 pub mod protocols;

@@ -221,7 +221,10 @@ impl Reloader {
                 Outcome::Success(changed)
             }
             Err(refused) => {
-                show(&self.shown, |shown| shown.reloads.failures += 1);
+                show(&self.shown, |shown| {
+                    shown.reloads.failures += 1;
+                    shown.reloads.last_failed = true;
+                });
                 for finding in &refused.findings {
                     tracing::error!("{}", finding.trim_end());
                 }
@@ -278,6 +281,7 @@ impl Reloader {
             let reloads = &mut shown.reloads;
             reloads.generation += 1;
             reloads.successes += 1;
+            reloads.last_failed = false;
             reloads.timestamp_seconds = now_seconds();
             reloads.instances_dropped += adopted.dropped;
         });

@@ -1,19 +1,23 @@
 //! Numbers out: what a worker counts, the account over it, and their Prometheus form.
 
 pub mod http;
+mod largest;
+pub mod machine;
+pub mod pages;
 pub mod prometheus;
+mod snapshot;
 mod statistics;
 
+pub use largest::largest_flows_json;
+pub use snapshot::{Bounds, Latency, Output, Port, Progress, Queue, Reloads, Ring, Snapshot};
 pub use statistics::{largest_flows, statistics};
 
 use crate::dissect::application::stream;
 use crate::flow::largest::{LARGEST_MAX, Large};
 use crate::flow::{self, fragments, reassembly};
-use crate::output::limit;
-use crate::output::queue::Dropped;
 use crate::packet::{DropReason, Frame, Stop, Timestamp};
 use crate::rules::{joins, outbox};
-use crate::worker::{handover, idle, security};
+use crate::worker::handover;
 use arrayvec::ArrayVec;
 
 /// Everything one worker counts. Written by its worker alone; others read copies.
@@ -37,10 +41,13 @@ pub struct Counters {
     pub fragments: fragments::Counters,
     /// Flow table.
     pub flows: flow::FlowCounters,
-    /// The flows with most bytes, once the worker has finished.
+    /// The flows with most bytes, when they were last looked for; see
+    /// [`crate::worker::Worker::note_largest`].
     pub largest: ArrayVec<Large, LARGEST_MAX>,
     /// Applications.
     pub applications: stream::Counters,
+    /// Streams that are followed now.
+    pub streams: u64,
     /// Stream reassembly.
     pub reassembly: reassembly::Counters,
     /// Rules, in load order.
@@ -141,93 +148,5 @@ impl std::fmt::Display for Account {
                 "DOES NOT BALANCE"
             }
         )
-    }
-}
-
-/// Counters of one live port.
-#[derive(Debug, Default, Clone, PartialEq, Eq)]
-pub struct Port {
-    /// PCI address or name of the virtual device.
-    pub name: String,
-    /// Packets received.
-    pub received: u64,
-    /// Bytes received.
-    pub bytes: u64,
-    /// Packets the port had no room for.
-    pub missed: u64,
-    /// Packets for which no buffer was free.
-    pub no_buffer: u64,
-    /// Packets received in error.
-    pub errors: u64,
-}
-
-/// Reloads of the rules.
-#[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
-pub struct Reloads {
-    /// Of the rules that run: 1 for those of the start, and 1 more for each reload.
-    pub generation: u64,
-    /// When they were loaded, in seconds since the epoch.
-    pub timestamp_seconds: u64,
-    /// Reloads that brought new rules.
-    pub successes: u64,
-    /// Reloads that were refused.
-    pub failures: u64,
-    /// Instances of changed and removed rules.
-    pub instances_dropped: u64,
-}
-
-/// Everything there is to show at one moment.
-#[derive(Debug, Default, Clone)]
-pub struct Snapshot {
-    /// Of each worker.
-    pub workers: Vec<Counters>,
-    /// Of each capture source.
-    pub sources: Vec<crate::capture::Counters>,
-    /// Of each live port.
-    pub ports: Vec<Port>,
-    /// Ids of the rules that run, in load order.
-    pub rules: Vec<String>,
-    /// How often they were changed.
-    pub reloads: Reloads,
-    /// Rule files skipped because of an error.
-    pub files_skipped: u64,
-    /// Of each security worker.
-    pub security: Vec<security::Counters>,
-    /// How workers spent their time.
-    pub idle: Vec<idle::Counters>,
-    /// Alerts and flow records that reached their output.
-    pub events_written: [u64; 2],
-    /// Events lost before their writer, or at it.
-    pub events_dropped: Dropped,
-    /// Alerts that were limited.
-    pub suppression: limit::Counters,
-}
-
-impl Snapshot {
-    /// What rules did, at each place where they run.
-    pub fn places(&self) -> impl Iterator<Item = &joins::Counters> {
-        let workers = self.workers.iter().map(|worker| &worker.rules);
-        workers.chain(self.security.iter().map(|worker| &worker.rules))
-    }
-
-    /// A count of what rules did, over all places, by id of the rule.
-    pub fn of_places(&self, of: fn(&joins::Counters) -> &Vec<u64>) -> Vec<(&str, u64)> {
-        self.by_rule(|place| self.places().filter_map(|c| of(c).get(place)).sum())
-    }
-
-    /// A count of matches that workers have handed over, by id of the rule.
-    pub fn of_outboxes(&self, of: fn(&outbox::Counters) -> &Vec<u64>) -> Vec<(&str, u64)> {
-        let workers = || self.workers.iter().map(|worker| &worker.handed);
-        self.by_rule(|place| workers().filter_map(|c| of(c).get(place)).sum())
-    }
-
-    fn by_rule(&self, count: impl Fn(usize) -> u64) -> Vec<(&str, u64)> {
-        let ids = self.rules.iter().map(String::as_str).enumerate();
-        ids.map(|(place, id)| (id, count(place))).collect()
-    }
-
-    /// The balance at this moment.
-    pub fn account(&self) -> Account {
-        Account::new(&self.sources, &self.workers)
     }
 }

@@ -1,10 +1,17 @@
 //! Counters as Prometheus text: names and types per the naming conventions, labels of few values.
 
-use super::{Counters, Reloads, Snapshot};
+mod flows;
+mod machine;
+mod outputs;
+mod ports;
+mod rules;
+mod workers;
+
+use super::{Counters, Snapshot};
 use crate::packet::{DropReason, Stop};
-use crate::worker::idle;
-use prometheus::{CounterVec, Encoder, IntCounterVec, IntGaugeVec, Opts, Registry, TextEncoder};
-use std::time::Duration;
+use prometheus::{
+    CounterVec, Encoder, GaugeVec, IntCounterVec, IntGaugeVec, Opts, Registry, TextEncoder,
+};
 
 /// The text of one scrape.
 ///
@@ -15,11 +22,18 @@ pub fn render(snapshot: &Snapshot) -> Result<String, prometheus::Error> {
         registry: Registry::new(),
     };
     packets(&families, snapshot)?;
-    ports(&families, snapshot)?;
-    flows(&families, &snapshot.workers)?;
-    rules(&families, snapshot)?;
-    reloads(&families, &snapshot.reloads)?;
-    suppression(&families, snapshot)?;
+    ports::add(&families, snapshot)?;
+    workers::add(&families, snapshot)?;
+    flows::add(&families, snapshot)?;
+    rules::add(&families, snapshot)?;
+    outputs::add(&families, snapshot)?;
+    machine::add(&families, snapshot)?;
+    families.gauge(
+        "wirelynx_ready",
+        "1 while links are up, rules are loaded and the program is not about to stop, else 0",
+        &[],
+        &[(&[], u64::from(snapshot.is_ready))],
+    )?;
     families.gauge(
         "wirelynx_build_info",
         "Version of the program; always 1",
@@ -86,6 +100,72 @@ impl Families {
         }
         self.registry.register(Box::new(family))
     }
+
+    /// A gauge without labels.
+    fn level(&self, name: &str, help: &str, number: u64) -> Result<(), prometheus::Error> {
+        self.gauge(name, help, &[], &[(&[], number)])
+    }
+
+    /// A gauge by one label.
+    fn levels<'a>(
+        &self,
+        name: &str,
+        help: &str,
+        label: &str,
+        samples: impl IntoIterator<Item = (&'a str, u64)>,
+    ) -> Result<(), prometheus::Error> {
+        let family = IntGaugeVec::new(Opts::new(name, help), &[label])?;
+        for (value, number) in samples {
+            let number = i64::try_from(number).unwrap_or(i64::MAX);
+            family.get_metric_with_label_values(&[value])?.set(number);
+        }
+        self.registry.register(Box::new(family))
+    }
+
+    /// A gauge with a fraction, by one label.
+    fn fractions<'a>(
+        &self,
+        name: &str,
+        help: &str,
+        label: &str,
+        samples: impl IntoIterator<Item = (&'a str, f64)>,
+    ) -> Result<(), prometheus::Error> {
+        let family = GaugeVec::new(Opts::new(name, help), &[label])?;
+        for (value, number) in samples {
+            family.get_metric_with_label_values(&[value])?.set(number);
+        }
+        self.registry.register(Box::new(family))
+    }
+
+    /// A counter with a fraction, by one label.
+    fn spent<'a>(
+        &self,
+        name: &str,
+        help: &str,
+        label: &str,
+        samples: impl IntoIterator<Item = (&'a str, f64)>,
+    ) -> Result<(), prometheus::Error> {
+        let family = CounterVec::new(Opts::new(name, help), &[label])?;
+        for (value, number) in samples {
+            // A counter takes nothing below 0, and a clock that was set could give it.
+            let counter = family.get_metric_with_label_values(&[value])?;
+            counter.inc_by(number.max(0.0));
+        }
+        self.registry.register(Box::new(family))
+    }
+}
+
+/// Numbers from 0 on, as values of a label.
+fn numbers(count: usize) -> Vec<String> {
+    (0..count).map(|number| number.to_string()).collect()
+}
+
+/// Each with its number, as the value of a label.
+fn numbered<'a, T>(
+    numbers: &'a [String],
+    values: impl IntoIterator<Item = T>,
+) -> impl Iterator<Item = (&'a str, T)> {
+    numbers.iter().map(String::as_str).zip(values)
 }
 
 fn packets(families: &Families, snapshot: &Snapshot) -> Result<(), prometheus::Error> {
@@ -142,271 +222,6 @@ fn packets(families: &Families, snapshot: &Snapshot) -> Result<(), prometheus::E
         "What became of IP fragments and datagrams",
         "event",
         fragments,
-    )?;
-    let dropped = snapshot.events_dropped;
-    families.counts(
-        "wirelynx_events_dropped_total",
-        "Alerts and flow records lost because their output was too slow or failed, by output",
-        "output",
-        [("alerts", dropped.alerts), ("flows", dropped.flows)],
-    )
-}
-
-fn ports(families: &Families, snapshot: &Snapshot) -> Result<(), prometheus::Error> {
-    let all = [
-        (
-            "wirelynx_port_received_packets_total",
-            "Packets the port received",
-            0,
-        ),
-        (
-            "wirelynx_port_received_bytes_total",
-            "Bytes the port received",
-            1,
-        ),
-        (
-            "wirelynx_port_missed_packets_total",
-            "Packets the port had no room for",
-            2,
-        ),
-        (
-            "wirelynx_port_no_buffer_packets_total",
-            "Packets for which no buffer was free",
-            3,
-        ),
-        (
-            "wirelynx_port_error_packets_total",
-            "Packets the port received in error",
-            4,
-        ),
-    ];
-    for (name, help, index) in all {
-        let samples = snapshot.ports.iter().map(|port| {
-            let values = [
-                port.received,
-                port.bytes,
-                port.missed,
-                port.no_buffer,
-                port.errors,
-            ];
-            (port.name.as_str(), values.get(index).copied().unwrap_or(0))
-        });
-        families.counts(name, help, "port", samples)?;
-    }
-    Ok(())
-}
-
-fn flows(families: &Families, workers: &[Counters]) -> Result<(), prometheus::Error> {
-    let sum = |of: fn(&Counters) -> u64| workers.iter().map(of).sum::<u64>();
-    families.count(
-        "wirelynx_flows_created_total",
-        "Flows seen",
-        sum(|w| w.flows.created),
-    )?;
-    families.counts(
-        "wirelynx_flows_ended_total",
-        "Flows ended, by reason",
-        "reason",
-        named(workers, |worker| worker.flows.ended_named().to_vec()),
-    )?;
-    families.counts(
-        "wirelynx_untracked_packets_total",
-        "Packets that passed without a flow, by reason",
-        "reason",
-        named(workers, |worker| worker.flows.untracked_named().to_vec()),
-    )?;
-    families.gauge(
-        "wirelynx_flows",
-        "Flows in the table",
-        &[],
-        &[(&[], sum(|worker| worker.flows.active))],
-    )?;
-    families.count(
-        "wirelynx_shunted_flows_total",
-        "Flows of which further packets were only counted",
-        sum(|w| w.flows.shunted_flows),
-    )?;
-    families.count(
-        "wirelynx_shunted_packets_total",
-        "Packets of these flows that applications and rules did not look at",
-        sum(|w| w.flows.shunted_packets),
-    )?;
-    families.count(
-        "wirelynx_shunted_bytes_total",
-        "Bytes of the frames of these packets",
-        sum(|w| w.flows.shunted_bytes),
-    )?;
-    families.counts(
-        "wirelynx_applications_total",
-        "What became of flows and messages in the application stage",
-        "event",
-        named(workers, |worker| worker.applications.named().to_vec()),
-    )?;
-    families.counts(
-        "wirelynx_streams_total",
-        "What became of segments in stream reassembly",
-        "event",
-        named(workers, |worker| worker.reassembly.named().to_vec()),
-    )
-}
-
-fn rules(families: &Families, snapshot: &Snapshot) -> Result<(), prometheus::Error> {
-    families.counts(
-        "wirelynx_rule_matches_total",
-        "Packets that could be an event of the rule",
-        "rule",
-        snapshot.of_places(|rules| &rules.matches),
-    )?;
-    families.counts(
-        "wirelynx_alerts_total",
-        "Alerts of the rule",
-        "rule",
-        snapshot.of_places(|rules| &rules.alerts),
-    )?;
-    families.counts(
-        "wirelynx_rule_work_exceeded_total",
-        "Packets whose evaluation ended early because it took too much work, by the rule at work",
-        "rule",
-        snapshot.of_places(|rules| &rules.exceeded),
-    )?;
-    matches(families, snapshot)?;
-    families.counts(
-        "wirelynx_rule_instances_evicted_total",
-        "Attempts to match the rule given up because a bound was reached",
-        "rule",
-        snapshot.of_places(|rules| &rules.evicted),
-    )?;
-    let live = snapshot.places().map(|rules| rules.live).sum();
-    families.gauge(
-        "wirelynx_rule_instances",
-        "Open attempts of all rules",
-        &[],
-        &[(&[], live)],
-    )?;
-    let loaded = u64::try_from(snapshot.rules.len()).unwrap_or(u64::MAX);
-    families.gauge("wirelynx_rules", "Rules that run", &[], &[(&[], loaded)])?;
-    families.gauge(
-        "wirelynx_rule_files_skipped",
-        "Rule files that were not loaded because of an error",
-        &[],
-        &[(&[], snapshot.files_skipped)],
-    )
-}
-
-/// Matches on their way to security workers.
-fn matches(families: &Families, snapshot: &Snapshot) -> Result<(), prometheus::Error> {
-    families.counts(
-        "wirelynx_rule_matches_sent_total",
-        "Matches of the rule found for security workers, those that were dropped among them",
-        "rule",
-        snapshot.of_outboxes(|handed| &handed.sent),
-    )?;
-    families.counts(
-        "wirelynx_rule_matches_dropped_total",
-        "Matches of the rule lost because a security worker had no room for them",
-        "rule",
-        snapshot.of_outboxes(|handed| &handed.dropped),
-    )?;
-    let numbers = |count: usize| (0..count).map(|number| number.to_string()).collect();
-    let workers: Vec<String> = numbers(snapshot.security.len());
-    let processed = snapshot.security.iter().map(|worker| worker.processed);
-    families.counts(
-        "wirelynx_matches_processed_total",
-        "Matches that the security worker has taken",
-        "security_worker",
-        workers.iter().map(String::as_str).zip(processed),
-    )?;
-    let workers: Vec<String> = numbers(snapshot.workers.len());
-    let received = snapshot.workers.iter().map(|worker| worker.received);
-    families.counts(
-        "wirelynx_worker_packets_total",
-        "Packets that the worker has taken",
-        "worker",
-        workers.iter().map(String::as_str).zip(received),
-    )?;
-    busy(families, snapshot)
-}
-
-/// How workers spend their time.
-fn busy(families: &Families, snapshot: &Snapshot) -> Result<(), prometheus::Error> {
-    for (name, help, of) in [
-        (
-            "wirelynx_worker_busy_seconds_total",
-            "Time that the worker has spent on packets",
-            (|idle| idle.total_ns.saturating_sub(idle.idle_ns)) as fn(&idle::Counters) -> u64,
-        ),
-        (
-            "wirelynx_worker_seconds_total",
-            "Time that the worker has run",
-            |idle| idle.total_ns,
-        ),
-    ] {
-        let family = CounterVec::new(Opts::new(name, help), &["worker"])?;
-        for (number, idle) in snapshot.idle.iter().enumerate() {
-            let seconds = Duration::from_nanos(of(idle)).as_secs_f64();
-            let worker = family.get_metric_with_label_values(&[&number.to_string()])?;
-            worker.inc_by(seconds);
-        }
-        families.registry.register(Box::new(family))?;
-    }
-    let [alerts, flows] = snapshot.events_written;
-    families.counts(
-        "wirelynx_events_written_total",
-        "Alerts and flow records that reached their output, by output",
-        "output",
-        [("alerts", alerts), ("flows", flows)],
-    )
-}
-
-fn suppression(families: &Families, snapshot: &Snapshot) -> Result<(), prometheus::Error> {
-    let counters = &snapshot.suppression;
-    let of = |id: &str| counters.suppressed.get(&id.parse().ok()?).copied();
-    let rules = snapshot.rules.iter();
-    families.counts(
-        "wirelynx_alerts_suppressed_total",
-        "Alerts of the rule that were not written because of the limit",
-        "rule",
-        rules.map(|id| (id.as_str(), of(id).unwrap_or(0))),
-    )?;
-    families.count(
-        "wirelynx_alert_summaries_total",
-        "Summaries of suppressed alerts",
-        counters.summaries,
-    )?;
-    families.count(
-        "wirelynx_alert_periods_cut_total",
-        "Periods of limited alerts that ended early because there were too many keys",
-        counters.cut,
-    )
-}
-
-fn reloads(families: &Families, reloads: &Reloads) -> Result<(), prometheus::Error> {
-    families.gauge(
-        "wirelynx_rules_generation",
-        "Which rules run: 1 for those of the start, and 1 more for each reload",
-        &[],
-        &[(&[], reloads.generation)],
-    )?;
-    families.gauge(
-        "wirelynx_rules_reload_timestamp_seconds",
-        "When the rules that run were loaded, in seconds since 1970",
-        &[],
-        &[(&[], reloads.timestamp_seconds)],
-    )?;
-    let results = [
-        ("success", reloads.successes),
-        ("failure", reloads.failures),
-    ];
-    families.counts(
-        "wirelynx_rules_reloads_total",
-        "Reloads of the rules, by result",
-        "result",
-        results,
-    )?;
-    families.count(
-        "wirelynx_rule_instances_dropped_total",
-        "Attempts to match a rule given up because a reload changed or removed it",
-        reloads.instances_dropped,
     )
 }
 

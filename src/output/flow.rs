@@ -139,7 +139,7 @@ const fn name(side: Direction) -> &'static str {
 }
 
 /// Name of an IP protocol as IANA writes it; `None` for those that are not common.
-const fn protocol_name(number: u8) -> Option<&'static str> {
+pub(crate) const fn protocol_name(number: u8) -> Option<&'static str> {
     Some(match number {
         1 => "ICMP",
         2 => "IGMP",

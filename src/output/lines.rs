@@ -1,5 +1,6 @@
 //! Events as lines of text on their way to an output.
 
+use super::latency::Waiting;
 use super::limit::Limiter;
 use super::queue::AlertMessage;
 use super::target::Target;
@@ -8,6 +9,7 @@ use crate::flow::FlowRecord;
 use crate::ring::Position;
 use crate::rules::RuleSet;
 use crate::rules::joins::Alert;
+use prometheus::Histogram;
 use std::io;
 use std::sync::Arc;
 
@@ -23,6 +25,11 @@ pub(super) trait Lines {
     fn flush(&mut self) -> io::Result<()> {
         self.target().flush()
     }
+
+    /// The output has failed: what it may not have taken is lost.
+    fn fail(&mut self) {
+        self.target().fail();
+    }
 }
 
 /// Lines of alerts.
@@ -36,13 +43,16 @@ pub(super) struct AlertLines {
     /// which security worker has found which.
     alike: Vec<(String, Arc<RuleSet>, Alert)>,
     line: String,
+    /// Times of the alerts on their way.
+    waiting: Waiting,
 }
 
 impl AlertLines {
+    /// `latency` is where is counted how long alerts take, if it is.
     pub(super) fn new(
         target: Target,
         format: alert::Format,
-        limiter: Option<Limiter>,
+        (limiter, latency): (Option<Limiter>, Option<Histogram>),
         rules: Vec<Arc<RuleSet>>,
     ) -> Self {
         Self {
@@ -52,6 +62,7 @@ impl AlertLines {
             rules,
             alike: Vec::new(),
             line: String::new(),
+            waiting: Waiting::new(latency),
         }
     }
 
@@ -145,6 +156,9 @@ impl AlertLines {
         }
         self.line.push('\n');
         self.target.write(self.line.as_bytes())?;
+        if self.target.is_open() {
+            self.waiting.push(alert.position.time);
+        }
         Ok(1)
     }
 
@@ -166,6 +180,17 @@ impl AlertLines {
 impl Lines for AlertLines {
     fn target(&mut self) -> &mut Target {
         &mut self.target
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.target.flush()?;
+        self.waiting.taken();
+        Ok(())
+    }
+
+    fn fail(&mut self) {
+        self.waiting.lost();
+        self.target.fail();
     }
 }
 

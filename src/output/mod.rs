@@ -3,6 +3,7 @@
 pub mod alert;
 pub mod flow;
 mod held;
+pub mod latency;
 pub mod limit;
 mod lines;
 pub mod queue;

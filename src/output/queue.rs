@@ -4,7 +4,7 @@ use super::Event;
 use super::held::Held;
 use crate::flow::FlowRecord;
 use crate::packet::Timestamp;
-use crate::ring::{Position, Sender, WhenFull};
+use crate::ring::{Fill, Position, Sender, WhenFull};
 use crate::rules::RuleSet;
 use crate::rules::joins::Alert;
 use crate::worker::Sink;
@@ -154,6 +154,14 @@ impl Queue {
             self.owed = Some(rules);
             Self::pay(lane, &mut self.owed);
         }
+    }
+
+    /// How full its rings are: that of alerts and that of flow records, as far as there are any.
+    pub fn fills(&self) -> [Option<Arc<dyn Fill>>; 2] {
+        [
+            self.alerts.as_ref().map(|lane| lane.sender.fill()),
+            self.flows.as_ref().map(|lane| lane.sender.fill()),
+        ]
     }
 
     /// Events lost since a ring was full.

@@ -23,6 +23,10 @@ pub struct Target {
     unsure: u64,
     /// Lines lost, not yet told.
     missed: u64,
+    /// It has failed, and taken nothing since.
+    failed: bool,
+    /// How often it was opened again.
+    reopened: u64,
 }
 
 impl Target {
@@ -35,6 +39,8 @@ impl Target {
             retry: None,
             unsure: 0,
             missed: 0,
+            failed: false,
+            reopened: 0,
         }
     }
 
@@ -82,12 +88,14 @@ impl Target {
         {
             out.flush()?;
             self.unsure = 0;
+            self.failed = false;
         }
         Ok(())
     }
 
     /// The output has failed: what it may not have taken is lost.
     pub(super) fn fail(&mut self) {
+        self.failed = true;
         self.missed += std::mem::take(&mut self.unsure);
         if let Some(out) = self.out.take() {
             // Without another attempt to write what is in the buffer.
@@ -127,6 +135,16 @@ impl Target {
         std::mem::take(&mut self.missed)
     }
 
+    /// Does it take what is written, as far as is known?
+    pub(super) const fn is_open(&self) -> bool {
+        !self.failed
+    }
+
+    /// How often it was opened again after it had failed.
+    pub(super) const fn reopened(&self) -> u64 {
+        self.reopened
+    }
+
     fn open_again(&mut self) {
         if self.out.is_some() || self.retry.is_some_and(|retry| Instant::now() < retry) {
             return;
@@ -139,6 +157,8 @@ impl Target {
             tracing::info!("output: {path}: open again");
             self.file = identity(file.metadata());
             self.out = Some(BufWriter::new(Box::new(file)));
+            self.failed = false;
+            self.reopened += 1;
         }
     }
 }

@@ -6,16 +6,19 @@
 //! Offline, workers wait and nothing is lost.
 
 use super::alert;
+use super::latency;
 use super::limit::Limiter;
 use super::lines::{AlertLines, FlowLines, Lines};
 use super::queue::{AlertMessage, Lane, Parcel};
 use crate::flow::FlowRecord;
+use crate::metrics::Output;
 use crate::packet::Timestamp;
 use crate::ring::{self, Merge, Next, Position};
 use crate::rules::RuleSet;
+use prometheus::Histogram;
 use std::io;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
@@ -52,13 +55,30 @@ pub struct Sinks {
     pub rules: Arc<RuleSet>,
 }
 
-/// What became of events at their outputs; all only grow.
+/// What became of one output.
+#[derive(Debug, Default)]
+pub struct Health {
+    /// Is there such an output?
+    pub is_wanted: AtomicBool,
+    /// Writes that failed.
+    pub errors: AtomicU64,
+    /// How often it was opened again after that.
+    pub reopened: AtomicU64,
+    /// It has failed, and taken nothing since.
+    pub failed: AtomicBool,
+}
+
+/// What became of events at their outputs; counts only grow.
 #[derive(Debug, Default)]
 pub struct Written {
     /// Alerts that were written or suppressed, and flow records that were written.
     pub events: [AtomicU64; 2],
     /// The same, lost since the output failed.
     pub lost: [AtomicU64; 2],
+    /// The outputs of both.
+    pub outputs: [Health; 2],
+    /// From packet to alert; none for files, whose packets are from another time.
+    pub latency: Option<Histogram>,
 }
 
 impl Written {
@@ -69,6 +89,20 @@ impl Written {
             alerts: alerts.load(Ordering::Relaxed),
             flows: flows.load(Ordering::Relaxed),
         }
+    }
+
+    /// The outputs that there are.
+    pub fn outputs(&self) -> Vec<Output> {
+        let outputs = ["alerts", "flows"].into_iter().zip(&self.outputs);
+        outputs
+            .filter(|(_, health)| health.is_wanted.load(Ordering::Relaxed))
+            .map(|(name, health)| Output {
+                name,
+                errors: health.errors.load(Ordering::Relaxed),
+                reopened: health.reopened.load(Ordering::Relaxed),
+                is_open: !health.failed.load(Ordering::Relaxed),
+            })
+            .collect()
     }
 
     /// Alerts and flow records that were written.
@@ -97,7 +131,14 @@ impl Writer {
         when_full: WhenFull,
     ) -> io::Result<(Self, Vec<Queue>)> {
         let senders = workers + security;
-        let written = Arc::new(Written::default());
+        let latency = match when_full {
+            WhenFull::Wait => None,
+            WhenFull::Drop => Some(latency::histogram().map_err(io::Error::other)?),
+        };
+        let written = Arc::new(Written {
+            latency: latency.clone(),
+            ..Written::default()
+        });
         let mut queues: Vec<Queue> = (0..senders)
             .map(|_| Queue {
                 alerts: None,
@@ -112,7 +153,7 @@ impl Writer {
                 queue.alerts = Some(Lane::new(end, when_full));
             }
             let rules = vec![sinks.rules; senders];
-            let lines = AlertLines::new(target, sinks.format, sinks.limiter, rules);
+            let lines = AlertLines::new(target, sinks.format, (sinks.limiter, latency), rules);
             alerts = Some(Input::new(merge, lines, when_full, (&written, 0)));
         }
         let mut flows = None;
@@ -235,6 +276,9 @@ impl<T, L: Lines> Input<T, L> {
             WhenFull::Wait => merge,
             WhenFull::Drop => merge.bounded(BEHIND_MAX),
         };
+        if let Some(health) = written.outputs.get(place) {
+            health.is_wanted.store(true, Ordering::Relaxed);
+        }
         Self {
             merge,
             lines,
@@ -277,14 +321,23 @@ impl<T, L: Lines> Input<T, L> {
                 sum.fetch_add(count, Ordering::Relaxed);
             }
         };
-        let target = self.lines.target();
+        let health = written.outputs.get(*place);
         match result {
             Ok(count) => add(&written.events, count),
             Err(error) if self.when_full == WhenFull::Wait => return Err(error),
             Err(error) => {
                 tracing::error!("output: {error}; it is opened again when that is possible");
-                target.fail();
+                self.lines.fail();
+                if let Some(health) = health {
+                    health.errors.fetch_add(1, Ordering::Relaxed);
+                }
             }
+        }
+        let target = self.lines.target();
+        if let Some(health) = health {
+            let reopened = target.reopened();
+            health.reopened.store(reopened, Ordering::Relaxed);
+            health.failed.store(!target.is_open(), Ordering::Relaxed);
         }
         add(&written.lost, target.missed());
         Ok(())

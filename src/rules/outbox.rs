@@ -9,7 +9,7 @@ use super::record::{Hash, Part};
 use super::reload::Changes;
 use super::remote::{Kind, Remote};
 use super::steps::What;
-use crate::ring::{self, Merge, Position, Sender, WhenFull};
+use crate::ring::{self, Fill, Merge, Position, Sender, WhenFull};
 use std::sync::Arc;
 
 /// Matches handed over by rule, in load order; all only grow.
@@ -74,6 +74,11 @@ impl Outbox {
                 dropped: vec![0; rules],
             },
         }
+    }
+
+    /// How full the rings to the security workers are, in their order.
+    pub fn fills(&self) -> Vec<Arc<dyn Fill>> {
+        self.senders.iter().map(Sender::fill).collect()
     }
 
     /// Where rules run.

@@ -20,7 +20,7 @@ use crate::capture::rss::{Spread, Tuple};
 use crate::flow::steering::Steering;
 use crate::metrics;
 use crate::packet::{DropReason, Facts, Frame};
-use crate::ring::Position;
+use crate::ring::{Fill, Position};
 use std::sync::Arc;
 
 /// Parcels that the rings of one worker have in all: with few workers, each ring takes what comes
@@ -183,6 +183,12 @@ impl Handover {
             Hidden::Tunnel => home.or_else(|| self.steering.home(frame, facts)),
             Hidden::Fragments => home,
         }
+    }
+
+    /// How full the rings to the other workers are, by worker; none to this one itself.
+    pub fn fills(&self) -> Vec<Option<Arc<dyn Fill>>> {
+        let lanes = self.lanes.iter();
+        lanes.map(|lane| lane.as_ref().map(Sender::fill)).collect()
     }
 
     /// Hand over what waits for more to go with, as far as there is room.

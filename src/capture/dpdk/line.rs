@@ -20,6 +20,8 @@ pub(super) struct Source {
     /// Frames of the burst, and how many of them were given out.
     count: usize,
     given: usize,
+    /// Frames given out in all, and their bytes.
+    counts: (u64, u64),
 }
 
 impl Source {
@@ -32,11 +34,22 @@ impl Source {
             stamp: Timestamp::default(),
             count: 0,
             given: 0,
+            counts: (0, 0),
         }
     }
 
     pub(super) fn queue(&self) -> &RxQueue {
         &self.queue
+    }
+
+    /// What was given out of it.
+    pub(super) fn counts(&self) -> QueueCounts {
+        QueueCounts {
+            port: self.port,
+            queue: self.queue.number(),
+            received: self.counts.0,
+            bytes: self.counts.1,
+        }
     }
 
     /// Receive, if all of the last burst was given out; says whether frames wait.
@@ -65,10 +78,10 @@ impl Source {
 
     /// Frames that wait, and where to count those that are given out.
     #[inline]
-    fn open(&mut self) -> (impl ExactSizeIterator<Item = Frame<'_>>, &mut usize) {
-        let (queue, given, stamp, port) = (&self.queue, &mut self.given, self.stamp, self.port);
+    fn open(&mut self) -> (impl ExactSizeIterator<Item = Frame<'_>>, Given<'_>) {
+        let (queue, stamp, port) = (&self.queue, self.stamp, self.port);
         let number = queue.number();
-        let frames = queue.frames().skip(*given).map(move |frame| Frame {
+        let frames = queue.frames().skip(self.given).map(move |frame| Frame {
             data: frame.data,
             wire_length: u32::try_from(frame.data.len()).unwrap_or(u32::MAX),
             timestamp: frame.timestamp.map_or(stamp, Timestamp::from_nanos),
@@ -77,8 +90,39 @@ impl Source {
             queue: number,
             ..Frame::EMPTY
         });
+        let given = Given {
+            of_burst: &mut self.given,
+            counts: &mut self.counts,
+        };
         (frames, given)
     }
+}
+
+/// Where frames that were given out are counted.
+struct Given<'a> {
+    of_burst: &'a mut usize,
+    counts: &'a mut (u64, u64),
+}
+
+impl Given<'_> {
+    fn add(self, frames: usize, bytes: u64) {
+        *self.of_burst += frames;
+        self.counts.0 += u64::try_from(frames).unwrap_or(0);
+        self.counts.1 += bytes;
+    }
+}
+
+/// What one receive queue gave.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct QueueCounts {
+    /// Index of its port in the settings.
+    pub port: u16,
+    /// Its number on the port, from 0.
+    pub queue: u16,
+    /// Frames.
+    pub received: u64,
+    /// Their captured bytes.
+    pub bytes: u64,
 }
 
 /// What is asked in one turn.
@@ -138,14 +182,23 @@ impl Line {
         let (first, given) = self.first.open();
         match &mut self.second {
             None => {
-                *given += first.len();
-                first.for_each(out);
+                let (count, mut bytes) = (first.len(), 0);
+                first.for_each(|frame| {
+                    bytes += u64::from(frame.wire_length);
+                    out(frame);
+                });
+                given.add(count, bytes);
             }
             Some(second) => {
+                let (port, mut bytes) = (second.port, [0, 0]);
                 let (second, given_second) = second.open();
-                let [one, two] = merge(first, second, &mut out);
-                *given += one;
-                *given_second += two;
+                let [one, two] = merge(first, second, &mut |frame: Frame<'a>| {
+                    // The two are of different ports.
+                    bytes[usize::from(frame.port == port)] += u64::from(frame.wire_length);
+                    out(frame);
+                });
+                given.add(one, bytes[0]);
+                given_second.add(two, bytes[1]);
             }
         }
     }

@@ -19,6 +19,7 @@ mod settings;
 
 pub use clock::Clock;
 pub use dpdk_sys::ThreadRegistration;
+pub use line::QueueCounts;
 pub use monitor::{Monitor, NicCounters, PortCounters, QueueCounters};
 pub use settings::{PortSettings, Settings};
 
@@ -429,6 +430,11 @@ impl DpdkCapture {
     /// worker of another flow than the port saw, such as the one inside a tunnel.
     pub fn spreads(&self) -> &[Arc<Spread>] {
         &self.spreads
+    }
+
+    /// What each of its queues gave.
+    pub fn queues(&self) -> impl Iterator<Item = QueueCounts> {
+        self.sources().map(Source::counts)
     }
 
     fn sources(&self) -> impl Iterator<Item = &Source> {

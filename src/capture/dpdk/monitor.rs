@@ -36,6 +36,8 @@ pub struct PortCounters {
     pub hashes: Counts,
     /// Free receive buffers.
     pub buffers_free: u32,
+    /// Receive buffers in all.
+    pub buffers: u32,
     /// Can frames arrive?
     pub link_up: bool,
     /// Speed of the link in megabits per second; `u32::MAX` when unknown.
@@ -96,6 +98,38 @@ impl Monitor {
         port.and_then(|port| port.extended_statistics().ok())
             .unwrap_or_default()
     }
+
+    /// Those of these counters that tell of packets lost on receipt, and that no other number here
+    /// has: at most 32, and none by queue or priority.
+    pub fn losses(&self, index: usize) -> Vec<(String, u64)> {
+        let mut losses = self.extended(index);
+        losses.retain(|(name, _)| is_loss(name));
+        losses.truncate(LOSSES_MAX);
+        losses
+    }
+
+    /// State of every link now, by device: can packets arrive?
+    pub fn links(&self) -> impl Iterator<Item = (&str, bool)> {
+        let ports = self.ports.iter().map(|watched| &watched.port);
+        ports.map(|port| (port.name(), port.is_alive() && port.link().up))
+    }
+}
+
+/// Counters of losses that are shown of one port: a driver may have any number.
+const LOSSES_MAX: usize = 32;
+
+/// What the library counts for every driver, and what [`PortCounters`] has.
+const GENERIC: [&str; 3] = ["rx_missed_errors", "rx_errors", "rx_mbuf_allocation_errors"];
+
+/// Is this the name of a driver's counter of packets lost on receipt? A name with a digit is of one
+/// queue, priority or length.
+fn is_loss(name: &str) -> bool {
+    let tells_of_loss = ["err", "drop", "discard", "miss", "overflow"];
+    (name.starts_with("rx_") || name.starts_with("mac_"))
+        && !name.ends_with("_bytes")
+        && tells_of_loss.iter().any(|part| name.contains(part))
+        && !name.bytes().any(|byte| byte.is_ascii_digit())
+        && !GENERIC.contains(&name)
 }
 
 impl Watched {
@@ -120,9 +154,41 @@ impl Watched {
             queues: last.queues.clone(),
             hashes: self.spread.counts(),
             buffers_free: self.port.buffers_available(),
+            buffers: self.port.buffers(),
             link_up: link.up,
             link_mbps: link.mbps,
             alive,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::is_loss;
+
+    /// Names of i40e, ixgbe and ice.
+    #[test]
+    fn losses_are_told_from_other_counters() {
+        for loss in [
+            "rx_crc_errors",
+            "rx_dropped_packets",
+            "rx_mac_short_dropped",
+            "mac_local_errors",
+            "rx_management_dropped",
+            "rx_oversize_errors",
+        ] {
+            assert!(is_loss(loss), "{loss}");
+        }
+        for other in [
+            "rx_good_packets",
+            "rx_missed_errors",
+            "rx_error_bytes",
+            "rx_q0_errors",
+            "rx_priority3_dropped",
+            "tx_errors",
+            "rx_size_64_packets",
+        ] {
+            assert!(!is_loss(other), "{other}");
         }
     }
 }

@@ -4,7 +4,8 @@ use super::Error;
 use crate::config::Config;
 use crate::limits::LIVE_FRAME_LENGTH_MAX;
 use dpdk_sys::DeviceInfo;
-use std::path::Path;
+use nix::unistd::AccessFlags;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 /// Descriptors of a receive queue: at 14.88 million frames a second a worker may be away 137 us.
@@ -42,6 +43,9 @@ const MEMORY_OPTIONS: [&str; 8] = [
     "--single-file-segments",
     "--file-prefix",
 ];
+
+/// EAL options for dpdk-telemetry.py.
+const TELEMETRY_OPTIONS: [&str; 2] = ["--telemetry", "--no-telemetry"];
 
 /// EAL options that choose cores.
 const CORE_OPTIONS: [&str; 5] = ["-l", "-c", "--lcores", "-s", "-S"];
@@ -188,6 +192,8 @@ pub(super) struct Machine {
     pub(super) cpus: usize,
     /// Free memory in huge pages.
     pub(super) huge_bytes: u64,
+    /// There is a folder for the socket of telemetry.
+    pub(super) telemetry: bool,
 }
 
 impl Machine {
@@ -198,8 +204,28 @@ impl Machine {
             cpu: allowed.first().copied().unwrap_or(0),
             cpus: allowed.len(),
             huge_bytes: huge_bytes(Path::new("/sys/kernel/mm/hugepages")),
+            telemetry: is_writable(&runtime_folder()),
         }
     }
+}
+
+/// Where EAL puts the socket of telemetry, below `dpdk/rte`: lib/eal/linux/eal.c of DPDK, "the
+/// runtime directory".
+fn runtime_folder() -> PathBuf {
+    let set = |name| std::env::var_os(name).filter(|value| !value.is_empty());
+    match nix::unistd::getuid().is_root() {
+        true => PathBuf::from("/var/run"),
+        false => set("XDG_RUNTIME_DIR").map_or_else(|| PathBuf::from("/tmp"), PathBuf::from),
+    }
+}
+
+/// May this process make `dpdk/rte` in `folder`, or write to what is there?
+fn is_writable(folder: &Path) -> bool {
+    let own = folder.join("dpdk/rte");
+    let deepest = own.ancestors().take(3).find(|path| path.exists());
+    deepest.is_some_and(|path| {
+        path.is_dir() && nix::unistd::access(path, AccessFlags::W_OK | AccessFlags::X_OK).is_ok()
+    })
 }
 
 /// Free huge pages of every size under `folder`, in bytes. EAL takes whichever size there is.
@@ -248,15 +274,19 @@ pub(super) fn eal_arguments(settings: &Settings, machine: Machine) -> Result<Vec
             push("--in-memory");
         } else {
             let needed = memory_at_most(settings, machine);
-            // The shared configuration and telemetry would leave files behind under a name that
-            // two processes fight for.
+            // The shared configuration would leave files behind under a name that two processes
+            // fight for.
             let mebibytes = (needed >> 20).max(MEMORY_MIB_MIN);
             push("--no-huge");
             push("-m");
             push(&mebibytes.to_string());
             push("--no-shconf");
-            push("--no-telemetry");
         }
+    }
+    // Its socket is removed at the end, and a second process gets another one. Without a folder
+    // for it, EAL would not start.
+    if !machine.telemetry && !given(&TELEMETRY_OPTIONS) {
+        push("--no-telemetry");
     }
     let mut pci = given(&DEVICE_OPTIONS);
     for port in &settings.ports {
@@ -335,6 +365,7 @@ mod tests {
         cpu: 3,
         cpus: 2,
         huge_bytes: 0,
+        telemetry: true,
     };
 
     fn settings(devices: &[&str], eal_args: &[&str]) -> Settings {
@@ -354,9 +385,30 @@ mod tests {
         let line = line(&settings(&["net_pcap0,rx_pcap=a.pcap"], &[]), BARE);
         assert_eq!(
             line,
-            "-l 3 --log-level=warning --no-huge -m 1024 --no-shconf --no-telemetry \
+            "-l 3 --log-level=warning --no-huge -m 1024 --no-shconf \
              --vdev=net_pcap0,rx_pcap=a.pcap --no-pci"
         );
+    }
+
+    #[test]
+    fn telemetry_needs_a_folder_for_its_socket() {
+        let machine = Machine {
+            telemetry: false,
+            ..BARE
+        };
+        let null = settings(&["net_null0"], &[]);
+        assert!(line(&null, machine).contains(" --no-telemetry "));
+        assert!(!line(&null, BARE).contains("telemetry"));
+        let given = settings(&["net_null0"], &["--no-telemetry"]);
+        assert_eq!(line(&given, machine).matches("telemetry").count(), 1);
+
+        let folder = tempfile::tempdir().unwrap();
+        assert!(is_writable(folder.path()));
+        std::fs::create_dir(folder.path().join("dpdk")).unwrap();
+        assert!(is_writable(folder.path()));
+        std::fs::write(folder.path().join("dpdk/rte"), "").unwrap();
+        assert!(!is_writable(folder.path()), "a file is in the way");
+        assert!(!is_writable(&folder.path().join("gone/1/2/3")));
     }
 
     #[test]
@@ -365,6 +417,7 @@ mod tests {
             cpu: 0,
             cpus: 64,
             huge_bytes: 1 << 30,
+            telemetry: true,
         };
         let line = line(&settings(&["01:00.0"], &[]), machine);
         assert_eq!(line, "-l 0 --log-level=warning --in-memory -a 01:00.0");
