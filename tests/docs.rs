@@ -188,11 +188,79 @@ fn every_metric_is_documented() {
         table.push_str(" |\n");
     }
     generated::check("docs/metrics.md", &table);
-    for document in ["docs/operations.md", "docs/outputs.md"] {
+    for document in [
+        "docs/monitoring.md",
+        "docs/operations.md",
+        "docs/outputs.md",
+    ] {
         for word in words(&read(document)).filter(|word| word.starts_with("wirelynx_")) {
             let name = word.trim_end_matches('_');
             assert!(table.contains(&format!("`{name}`")), "{document}: {name}");
         }
+    }
+}
+
+/// Does a counter of this name tell of something lost, cut short or given up?
+fn tells_of_loss(name: &str) -> bool {
+    const WORDS: [&str; 13] = [
+        "cut",
+        "dropped",
+        "error",
+        "errors",
+        "evicted",
+        "exceeded",
+        "losses",
+        "missed",
+        "no_buffer",
+        "skipped",
+        "stops",
+        "suppressed",
+        "untracked",
+    ];
+    WORDS
+        .iter()
+        .any(|word| format!("_{name}_").contains(&format!("_{word}_")))
+}
+
+/// Rows of the tables of a page: their cells.
+fn rows(page: &str) -> impl Iterator<Item = Vec<&str>> {
+    let rows = page
+        .lines()
+        .filter_map(|line| line.strip_prefix('|')?.strip_suffix('|'));
+    rows.map(|row| row.split('|').map(str::trim).collect())
+}
+
+/// Whoever sees a counter of losses grow finds on one page what brings it about and what helps; and
+/// so for every reason that it can have, and every alert.
+#[test]
+fn every_loss_has_its_cause_and_cure() {
+    let text = prometheus::render(&snapshot()).unwrap();
+    let mut expected: Vec<String> = Vec::new();
+    for (name, (_, _, labels)) in metrics(&text) {
+        if !tells_of_loss(&name) {
+            continue;
+        }
+        match labels.get("reason") {
+            Some(reasons) => {
+                let of = |reason| format!("`{name}{{reason=\"{reason}\"}}`");
+                expected.extend(reasons.iter().map(of));
+            }
+            None => expected.push(format!("`{name}`")),
+        }
+    }
+    assert!(expected.len() > 25, "{expected:?}");
+    let rules = read("monitoring/wirelynx.rules.yml");
+    let alerts = rules
+        .lines()
+        .filter_map(|line| line.trim().strip_prefix("- alert: "));
+    expected.extend(alerts.map(|alert| format!("`{alert}`")));
+
+    let page = read("docs/monitoring.md");
+    for what in expected {
+        let row = rows(&page).find(|cells| cells[0] == what);
+        let row = row.unwrap_or_else(|| panic!("docs/monitoring.md has no row for {what}"));
+        assert_eq!(row.len(), 3, "{what}");
+        assert!(row[1..].iter().all(|cell| cell.len() > 5), "{what}");
     }
 }
 

@@ -241,7 +241,10 @@ fn lint(text: &str) {
             assert!(help.len() > 5, "{line}");
         } else {
             let end = line.find(['{', ' ']).unwrap();
-            let name = &line[..end];
+            let parts = ["_bucket", "_sum", "_count"];
+            let bare = parts.iter().find_map(|part| line[..end].strip_suffix(part));
+            let is_histogram = |name: &&str| types.get(name) == Some(&"histogram");
+            let name = bare.filter(is_histogram).unwrap_or(&line[..end]);
             assert!(
                 types.contains_key(name) && helps.contains_key(name),
                 "{line}"
@@ -250,13 +253,17 @@ fn lint(text: &str) {
     }
     assert!(types.len() > 20, "{text}");
     for (name, kind) in types {
-        assert!(name.starts_with("wirelynx_"), "{name}");
+        let is_ours = name.starts_with("wirelynx_") || name.starts_with("process_");
+        assert!(is_ours, "{name}");
         assert!(
             name.bytes().all(|b| b.is_ascii_lowercase() || b == b'_'),
             "{name}"
         );
         assert_eq!(kind == "counter", name.ends_with("_total"), "{name} {kind}");
-        assert!(matches!(kind, "counter" | "gauge"), "{name} {kind}");
+        assert!(
+            matches!(kind, "counter" | "gauge" | "histogram"),
+            "{name} {kind}"
+        );
     }
 }
 

@@ -244,11 +244,7 @@ impl Overview {
 
     /// Is every thread of the data path alive?
     fn healthy(&self) -> Result<(), String> {
-        let stuck = self.threads().filter_map(|(thread, alive)| {
-            let silent = alive?.elapsed();
-            (silent > STUCK).then(|| format!("{thread} has been stuck for {} s", silent.as_secs()))
-        });
-        complain(stuck)
+        all_alive(self.threads(), Instant::now())
     }
 
     /// Do packets go through all stages?
@@ -256,13 +252,32 @@ impl Overview {
         if self.run.stop.load(Ordering::Relaxed) {
             return Err("stopping".to_owned());
         }
-        let down = self.monitor.links().filter(|(_, is_up)| !is_up);
-        let down = down.map(|(port, _)| {
-            format!("port {port}: link down; check the cable, the optics and the other end")
-        });
-        let begun = self.threads().filter(|(_, alive)| alive.is_none());
-        complain(down.chain(begun.map(|(thread, _)| format!("{thread} is starting"))))
+        all_up(self.monitor.links(), self.threads())
     }
+}
+
+/// Fine, if no thread is stuck; one that has not begun yet is not.
+fn all_alive(
+    threads: impl Iterator<Item = (String, Option<Instant>)>,
+    now: Instant,
+) -> Result<(), String> {
+    complain(threads.filter_map(|(thread, alive)| {
+        let silent = now.saturating_duration_since(alive?);
+        (silent > STUCK).then(|| format!("{thread} has been stuck for {} s", silent.as_secs()))
+    }))
+}
+
+/// Fine, if all links are up and all threads have begun.
+fn all_up<'a>(
+    links: impl Iterator<Item = (&'a str, bool)>,
+    threads: impl Iterator<Item = (String, Option<Instant>)>,
+) -> Result<(), String> {
+    let down = links.filter(|(_, is_up)| !is_up);
+    let down = down.map(|(port, _)| {
+        format!("port {port}: link down; check the cable, the optics and the other end")
+    });
+    let begun = threads.filter(|(_, alive)| alive.is_none());
+    complain(down.chain(begun.map(|(thread, _)| format!("{thread} is starting"))))
 }
 
 /// Fine, if there is nothing to complain about.
@@ -350,5 +365,74 @@ impl Pages for Site {
 
     fn uptime(&self) -> Duration {
         self.start.elapsed()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn thread(name: &str, alive: Option<Instant>) -> (String, Option<Instant>) {
+        (name.to_owned(), alive)
+    }
+
+    #[test]
+    fn a_thread_that_does_not_go_on_is_named() {
+        let then = Instant::now();
+        let later = then + Duration::from_secs(7);
+        let threads = [
+            thread("worker-0", Some(later)),
+            thread("worker-1", Some(then)),
+            thread("security-0", None),
+        ];
+        let told = all_alive(threads.clone().into_iter(), later);
+        assert_eq!(told, Err("worker-1 has been stuck for 7 s".to_owned()));
+        assert_eq!(all_alive(threads.into_iter(), then), Ok(()));
+    }
+
+    #[test]
+    fn what_is_missing_before_packets_are_inspected_is_named() {
+        let now = Some(Instant::now());
+        let ready = || std::iter::once(thread("worker-0", now));
+        let up = [("a", true), ("b", true)];
+        assert_eq!(all_up(up.into_iter(), ready()), Ok(()));
+        let half = all_up([("a", true), ("b", false)].into_iter(), ready());
+        assert!(half.unwrap_err().starts_with("port b: link down"));
+        let begins = std::iter::once(thread("worker-0", None));
+        let begins = all_up(up.into_iter(), begins);
+        assert_eq!(begins, Err("worker-0 is starting".to_owned()));
+    }
+
+    #[test]
+    fn before_the_start_there_is_health_and_nothing_else() {
+        let site = Site::default();
+        assert_eq!(site.healthy(), Ok(()));
+        assert!(site.ready().unwrap_err().starts_with("starting"));
+        assert!(site.metrics().is_err() && site.largest_flows().is_err());
+    }
+
+    #[test]
+    fn the_fullest_ring_is_shown() {
+        #[derive(Debug)]
+        struct Fixed(usize);
+
+        impl Fill for Fixed {
+            fn waiting(&self) -> usize {
+                self.0
+            }
+
+            fn capacity(&self) -> usize {
+                256
+            }
+        }
+
+        let fill = |waiting| -> Arc<dyn Fill> { Arc::new(Fixed(waiting)) };
+        let rings = Rings {
+            ring: "matches",
+            to: "security-1".to_owned(),
+            fills: column(&[vec![fill(9), fill(1)], vec![fill(9), fill(3)]], 1),
+        };
+        let counted = rings.counted();
+        assert_eq!((counted.waiting, counted.capacity), (3, 256));
     }
 }

@@ -161,10 +161,10 @@ fn numbers(count: usize) -> Vec<String> {
 }
 
 /// Each with its number, as the value of a label.
-fn numbered<'a, T>(
-    numbers: &'a [String],
+fn numbered<T>(
+    numbers: &[String],
     values: impl IntoIterator<Item = T>,
-) -> impl Iterator<Item = (&'a str, T)> {
+) -> impl Iterator<Item = (&str, T)> {
     numbers.iter().map(String::as_str).zip(values)
 }
 

@@ -268,6 +268,8 @@ pub(super) fn eal_arguments(settings: &Settings, machine: Machine) -> Result<Vec
     }
     if !given(&["--log-level"]) {
         push("--log-level=warning");
+        // It warns at every start that nobody uses its old socket.
+        push("--log-level=lib.telemetry:error");
     }
     if !given(&MEMORY_OPTIONS) {
         if machine.huge_bytes >= memory_needed(settings) {
@@ -385,8 +387,8 @@ mod tests {
         let line = line(&settings(&["net_pcap0,rx_pcap=a.pcap"], &[]), BARE);
         assert_eq!(
             line,
-            "-l 3 --log-level=warning --no-huge -m 1024 --no-shconf \
-             --vdev=net_pcap0,rx_pcap=a.pcap --no-pci"
+            "-l 3 --log-level=warning --log-level=lib.telemetry:error --no-huge -m 1024 \
+             --no-shconf --vdev=net_pcap0,rx_pcap=a.pcap --no-pci"
         );
     }
 
@@ -398,9 +400,9 @@ mod tests {
         };
         let null = settings(&["net_null0"], &[]);
         assert!(line(&null, machine).contains(" --no-telemetry "));
-        assert!(!line(&null, BARE).contains("telemetry"));
+        assert!(!line(&null, BARE).contains("--no-telemetry"));
         let given = settings(&["net_null0"], &["--no-telemetry"]);
-        assert_eq!(line(&given, machine).matches("telemetry").count(), 1);
+        assert_eq!(line(&given, machine).matches("--no-telemetry").count(), 1);
 
         let folder = tempfile::tempdir().unwrap();
         assert!(is_writable(folder.path()));
@@ -420,7 +422,10 @@ mod tests {
             telemetry: true,
         };
         let line = line(&settings(&["01:00.0"], &[]), machine);
-        assert_eq!(line, "-l 0 --log-level=warning --in-memory -a 01:00.0");
+        assert_eq!(
+            line,
+            "-l 0 --log-level=warning --log-level=lib.telemetry:error --in-memory -a 01:00.0"
+        );
     }
 
     #[test]

@@ -15,19 +15,18 @@ pub(super) fn add(families: &Families, snapshot: &Snapshot) -> Result<(), promet
         "Memory that the process may use, huge pages not among it",
         machine.memory_limit,
     )?;
-    let all: [(&str, &str, fn(&HugePages) -> u64); 2] = [
+    for (name, help, of) in [
         (
             "wirelynx_hugepages_reserved_bytes",
             "Huge pages that the machine has reserved",
-            |pages| pages.reserved,
+            (|pages| pages.reserved) as fn(&HugePages) -> u64,
         ),
         (
             "wirelynx_hugepages_free_bytes",
             "Huge pages that nobody uses",
             |pages| pages.free,
         ),
-    ];
-    for (name, help, of) in all {
+    ] {
         let family = IntGaugeVec::new(Opts::new(name, help), &["node", "size"])?;
         for pages in &machine.huge_pages {
             let labels = [pages.node.as_str(), pages.size.as_str()];

@@ -138,11 +138,11 @@ fn links(families: &Families, snapshot: &Snapshot) -> Result<(), prometheus::Err
 }
 
 fn queues(families: &Families, snapshot: &Snapshot) -> Result<(), prometheus::Error> {
-    let all: [(&str, &str, fn(&Queue) -> Option<u64>); 3] = [
+    for (name, help, of) in [
         (
             "wirelynx_queue_received_packets_total",
             "Packets that a worker took out of the receive queue",
-            |queue| Some(queue.received),
+            (|queue| Some(queue.received)) as fn(&Queue) -> Option<u64>,
         ),
         (
             "wirelynx_queue_received_bytes_total",
@@ -154,8 +154,7 @@ fn queues(families: &Families, snapshot: &Snapshot) -> Result<(), prometheus::Er
             "Packets that the receive queue lost, where the driver counts them by queue",
             |queue| queue.dropped,
         ),
-    ];
-    for (name, help, of) in all {
+    ] {
         let family = IntCounterVec::new(Opts::new(name, help), &["port", "queue"])?;
         for queue in &snapshot.queues {
             let number = queue.number.to_string();
