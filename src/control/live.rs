@@ -11,6 +11,7 @@
 //! counted. Numbers are copied out now and then, for whoever shows them.
 
 use super::cores::{self, Machine, Plan, Wishes};
+use super::doctor::preflight;
 use super::load::Source;
 use super::pipeline::share_of;
 use super::read::conclude;
@@ -130,7 +131,9 @@ fn go(
     loaded: &load::Loaded,
     signals: Signals,
 ) -> Result<(), Failure> {
+    preflight::machine(config, &loaded.rules)?;
     let probed = dpdk::probe(&dpdk::Settings::new(config))?;
+    preflight::ports(config, &loaded.rules, probed.devices())?;
     let ports = probed.offers().into_iter().map(cores::Port::from).collect();
     let plan = plan(config, ports, &loaded.rules)?;
     let started = probed.start(plan.workers.len())?;
