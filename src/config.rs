@@ -19,6 +19,9 @@ use toml::{Table, Value};
 #[derive(Debug, Default, Clone, Serialize, Deserialize)]
 #[serde(default)]
 pub struct Config {
+    /// File that it was read from; none where there was none.
+    #[serde(skip)]
+    pub file: Option<PathBuf>,
     /// Where packets come from.
     pub capture: Capture,
     /// What is looked for.
@@ -344,13 +347,15 @@ impl Config {
         for setting in settings {
             apply(&mut table, setting)?;
         }
-        let config: Self = Value::Table(table)
-            .try_into()
-            .map_err(|error: toml::de::Error| Error::Syntax {
-                origin,
-                message: error.to_string(),
-            })?;
+        let mut config: Self =
+            Value::Table(table)
+                .try_into()
+                .map_err(|error: toml::de::Error| Error::Syntax {
+                    origin,
+                    message: error.to_string(),
+                })?;
         config.check()?;
+        config.file = path.map(PathBuf::from);
         Ok(config)
     }
 

@@ -29,6 +29,9 @@ enum Command {
     Reload(control::reload::Options),
     /// Check, list, show, explain, profile and test rules
     Rules(control::rules::Options),
+    /// Is this machine ready? Each finding with the command that mends it
+    #[command(after_help = control::doctor::EXAMPLES)]
+    Doctor(control::doctor::Options),
     /// List protocols, or the attributes of one
     Protocols(control::protocols::Options),
     /// Print attribute values of every packet of a capture file
@@ -43,6 +46,7 @@ fn main() -> ExitCode {
         Command::Read(options) => control::read::execute(&options),
         Command::Reload(options) => control::reload::execute(&options),
         Command::Rules(options) => control::rules::execute(&options),
+        Command::Doctor(options) => control::doctor::execute(&options),
         Command::Protocols(options) => control::protocols::execute(&options),
         Command::Extract(options) => control::extract::execute(&options),
     };

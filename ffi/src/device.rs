@@ -2,11 +2,12 @@
 
 use crate::eal::{Claim, Eal};
 use crate::error::{Error, check};
-use crate::mempool::{Mempool, buffers_needed};
+use crate::mempool::Mempool;
 use crate::port::{Port, Stamp, text, text_at, watch_removal};
 use crate::queue::RxQueue;
-use crate::spread::{self, HashKey, Rss};
+use crate::spread::{self, HashKey, Hashed, Rss};
 use crate::sys;
+use memory::pool::buffers_needed;
 use std::ffi::{CStr, CString, c_char, c_int};
 use std::mem::MaybeUninit;
 use std::ptr;
@@ -27,7 +28,7 @@ const ETHERNET_OVERHEAD: u32 = 18;
 const KEY_LENGTH_DEFAULT: u8 = 40;
 
 /// What the driver says of a device.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Default, Clone, PartialEq, Eq)]
 pub struct DeviceInfo {
     /// Its name in EAL: a PCI address or the name of a virtual device.
     pub name: String,
@@ -41,6 +42,18 @@ pub struct DeviceInfo {
     pub queues_max: u16,
     /// Largest MTU.
     pub mtu_max: u16,
+    /// Receive descriptors that a queue can have.
+    pub descriptors_max: u16,
+    /// Their number is a multiple of this, 0 or 1 where any number will do.
+    pub descriptors_multiple: u16,
+    /// Bytes of the key of its receive hash; 0 where it has none, or does not say.
+    pub hash_key_bytes: u8,
+    /// Entries of its redirection table; 0 where it has none, or does not say yet.
+    pub redirection_entries: u16,
+    /// What it can hash of IPv4, and of IPv6.
+    pub hashed: [Hashed; 2],
+    /// Version of its firmware as the driver writes it; empty where it does not say.
+    pub firmware: String,
 }
 
 /// How a port shall receive.
@@ -91,6 +104,12 @@ impl Device {
             node: u16::try_from(node).ok(),
             queues_max: raw.max_rx_queues,
             mtu_max: raw.max_mtu,
+            descriptors_max: raw.rx_desc_lim.nb_max,
+            descriptors_multiple: raw.rx_desc_lim.nb_align,
+            hash_key_bytes: raw.hash_key_size,
+            redirection_entries: raw.reta_size,
+            hashed: Hashed::of(raw.flow_type_rss_offloads),
+            firmware: firmware_of(id),
         };
         Ok(Self { id, info, claim })
     }
@@ -331,6 +350,17 @@ fn name_of(id: u16) -> String {
         text(&name)
     } else {
         id.to_string()
+    }
+}
+
+/// Version of the firmware; empty where the driver does not say.
+fn firmware_of(id: u16) -> String {
+    let mut version = [0; 128];
+    // SAFETY: the port is valid, and the text has room for the length that is passed.
+    let code = unsafe { sys::rte_eth_dev_fw_version_get(id, version.as_mut_ptr(), version.len()) };
+    match code {
+        0 => text(&version),
+        _ => String::new(),
     }
 }
 

@@ -25,7 +25,8 @@ pub use clock::{tsc, tsc_hz};
 pub use device::{Device, DeviceInfo, RxConfig};
 pub use eal::{Eal, ThreadRegistration, allowed_cpus, register_thread};
 pub use error::Error;
-pub use mempool::{CACHE as MEMPOOL_CACHE, buffers_needed, pool_bytes};
+pub use memory::pool::{HEADROOM, buffers_needed, bytes as pool_bytes};
+pub use mempool::CACHE as MEMPOOL_CACHE;
 pub use port::{Link, Port};
 pub use queue::{Frame, RxQueue};
 pub use spread::{HashKey, Hashed, Rss};
@@ -34,7 +35,5 @@ pub use statistics::{QueueStatistics, Statistics};
 /// Frames in one burst: the vector receive functions of the Intel drivers take no fewer.
 pub const BURST: usize = sys::SHIM_BURST as usize;
 
-/// Bytes that every buffer keeps free before the frame.
-pub const HEADROOM: u16 = 128;
-
-const _: () = assert!(sys::SHIM_HEADROOM == 128);
+const _: () = assert!(BURST == memory::pool::BURST as usize);
+const _: () = assert!(sys::SHIM_HEADROOM as u64 == HEADROOM as u64);

@@ -2,29 +2,13 @@
 
 use crate::eal::Eal;
 use crate::error::{Error, last_reason};
-use crate::{BURST, HEADROOM, sys};
+use crate::{HEADROOM, sys};
+use memory::pool::{self, bytes as pool_bytes};
 use std::ffi::{CString, c_int};
 use std::ptr::NonNull;
 
 /// Buffers that a registered thread keeps at hand: most bursts then leave the shared pool alone.
-pub const CACHE: u32 = 256;
-
-/// Bytes of one buffer beside its data: `struct rte_mbuf` and the pool's own header.
-const OVERHEAD: u64 = 128 + 64;
-
-/// Buffers of a port such that no queue starves: its descriptors are full, a burst is being
-/// inspected, another is being received, and a cache holds as much as it may (half over its size).
-pub fn buffers_needed(queues: u16, descriptors: u16) -> u32 {
-    let burst = u32::try_from(BURST).unwrap_or(u32::MAX);
-    let per_queue = u32::from(descriptors) + 2 * burst + CACHE + CACHE / 2;
-    // One more cache for the thread that starts EAL.
-    u32::from(queues).max(1) * per_queue + CACHE + CACHE / 2
-}
-
-/// Memory that so many buffers of this many data bytes take, for the choice of memory options.
-pub fn pool_bytes(count: u32, data_bytes: u16) -> u64 {
-    u64::from(count) * (OVERHEAD + u64::from(HEADROOM) + u64::from(data_bytes))
-}
+pub const CACHE: u32 = pool::CACHE;
 
 /// SOCKET_ID_ANY: no NUMA node in particular.
 const ANY: c_int = -1;

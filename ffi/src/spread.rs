@@ -39,7 +39,7 @@ pub struct Hashed {
 
 impl Hashed {
     /// Of IPv4 and IPv6, from RTE_ETH_RSS_* bits.
-    fn of(types: u64) -> [Self; 2] {
+    pub(crate) fn of(types: u64) -> [Self; 2] {
         let has = |bits: u64| types & bits != 0;
         [
             Self {

@@ -12,6 +12,7 @@ pub mod parcel;
 mod pcap;
 mod pcapng;
 mod record;
+pub mod room;
 pub mod rss;
 pub mod spread;
 pub mod toeplitz;

@@ -380,6 +380,16 @@ fn is_near(wishes: &Wishes, machine: &Machine, cpu: usize) -> bool {
     nodes.peek().is_none() || own.is_none() || nodes.any(|node| Some(node) == own)
 }
 
+/// CPUs as Linux lists them: `0-3,8`; `none` for none.
+pub fn list(cpus: &[usize]) -> String {
+    List(cpus).to_string()
+}
+
+/// The CPUs of a list like `0-3,8`, in ascending order; what is no number is left out.
+pub fn numbers(list: &str) -> Vec<usize> {
+    machine::numbers(list)
+}
+
 /// Have the calling thread run on one CPU only.
 ///
 /// # Errors

@@ -11,6 +11,7 @@
 //! counted. Numbers are copied out now and then, for whoever shows them.
 
 use super::cores::{self, Machine, Plan, Wishes};
+use super::doctor::preflight;
 use super::load::Source;
 use super::overview::{OfSecurity, OfWorker, Overview, Rings, Run, Site};
 use super::pipeline::share_of;
@@ -110,7 +111,9 @@ fn go(
 ) -> Result<(), Failure> {
     let site = Arc::new(Site::default());
     let server = site.serve(config)?;
+    preflight::machine(config, &loaded.rules)?;
     let probed = dpdk::probe(&dpdk::Settings::new(config))?;
+    preflight::ports(config, &loaded.rules, probed.devices())?;
     let ports = probed.offers().into_iter().map(cores::Port::from).collect();
     let plan = plan(config, ports, &loaded.rules)?;
     let started = probed.start(plan.workers.len())?;

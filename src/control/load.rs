@@ -90,7 +90,11 @@ pub fn whole(source: &Source) -> Result<RuleSet, Refused> {
     }
 }
 
-fn read(paths: &[String], mode: Mode, lists: Option<&str>) -> Result<Read, String> {
+/// Read rule files and folders, with lists from `lists` or from beside them.
+///
+/// # Errors
+/// A path leads nowhere.
+pub fn read(paths: &[String], mode: Mode, lists: Option<&str>) -> Result<Read, String> {
     for path in paths {
         if let Err(error) = std::fs::metadata(path) {
             return Err(format!("rules: {path}: {error}"));

@@ -1,6 +1,7 @@
 //! The commands of the program: they set up, run and tear down the data path, and may block.
 
 pub mod cores;
+pub mod doctor;
 pub mod extract;
 #[cfg(feature = "dpdk")]
 mod live;

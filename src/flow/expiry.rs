@@ -44,6 +44,9 @@ pub(super) struct Wheel {
 }
 
 impl Wheel {
+    /// Bytes for each flow.
+    pub(super) const BYTES_PER_FLOW: usize = size_of::<Link>();
+
     /// For `flows_max` flows.
     pub(super) fn new(flows_max: usize) -> Self {
         let unlinked = Link {

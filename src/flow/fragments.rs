@@ -190,6 +190,13 @@ impl Fragments {
         }
     }
 
+    /// Bytes that [`Fragments::new`] takes with these settings; they are touched as fragments come.
+    pub fn bytes(settings: &Settings) -> usize {
+        let datagrams_max = settings.datagrams_max.clamp(1, 32_768);
+        let each = STRIDE + size_of::<[u64; WORDS]>() + size_of::<Datagram>();
+        (usize::from(datagrams_max) + BURST_MAX).saturating_mul(each)
+    }
+
     /// Add the fragment in `frame`, if it is one. When it completes its datagram, `facts.datagram`
     /// is the datagram's slot plus 1, and everything else in `facts` still tells of the fragment.
     pub fn insert(&mut self, frame: &Frame<'_>, facts: &mut Facts) {

@@ -158,6 +158,13 @@ impl Flows {
         }
     }
 
+    /// Bytes that [`Flows::new`] takes with these settings, all of them at once.
+    pub fn bytes(settings: &Settings) -> usize {
+        let flows_max = settings.flows_max.clamp(1, expiry::FLOWS_MAX);
+        let each = size_of::<Hot>() + size_of::<Flow>() + size_of::<u32>() + Wheel::BYTES_PER_FLOW;
+        Table::bytes(flows_max).saturating_add(flows_max.saturating_mul(each))
+    }
+
     /// Find or create the flow of each frame, take the frame into account, and write what it did to
     /// `facts.flow`. `facts` are those of `frames`, one each; a frame that was put together from
     /// fragments must be the datagram that its facts speak of.

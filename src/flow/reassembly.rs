@@ -154,6 +154,9 @@ struct Pool {
 }
 
 impl Reassembly {
+    /// Bytes for each flow, beside its blocks.
+    pub const BYTES_PER_FLOW: usize = size_of::<[Side; 2]>();
+
     /// Room for `flows` flows and `blocks` waiting blocks of all of them together.
     pub fn new(flows: usize, blocks: u32) -> Self {
         Self {

@@ -98,6 +98,12 @@ impl Table {
         }
     }
 
+    /// Bytes of a table for `flows_max` flows.
+    pub(super) fn bytes(flows_max: usize) -> usize {
+        let buckets = flows_max.div_ceil(FLOWS_PER_BUCKET).next_power_of_two();
+        buckets.saturating_mul(size_of::<Bucket>())
+    }
+
     /// The bucket of `hash` at probe `probe`; an odd step visits different buckets.
     #[inline]
     fn place(&self, hash: u64, probe: u64) -> usize {

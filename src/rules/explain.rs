@@ -315,6 +315,15 @@ fn place_to_run(out: &mut String, rules: &RuleSet, program: &Program) {
     let _ = writeln!(out, "\nruns\n  {place}");
 }
 
+/// Bytes of an instance of this rule, with its record; 0 for one that keeps nothing from one packet
+/// to the next.
+pub fn instance_bytes(program: &Program) -> usize {
+    match program.single {
+        Some(_) => 0,
+        None => bytes_fixed(program).saturating_add(program.record_size),
+    }
+}
+
 /// Bytes of an instance beside its record: itself, its place in the order of all and its deadline;
 /// and what it needs for each further way out of its state and each operator around it.
 fn bytes_fixed(program: &Program) -> usize {

@@ -4,6 +4,8 @@
 //! A plain load for its own sake holds its place in the reorder buffer until the line is there; a
 //! prefetch does not, so that a burst can have the lines of all its flows on their way.
 
+pub mod pool;
+
 /// Bytes of a cache line.
 const LINE: usize = 64;
 

@@ -24,7 +24,7 @@ pub use monitor::{Monitor, NicCounters, PortCounters, QueueCounters};
 pub use settings::{PortSettings, Settings};
 
 use super::rss::{Fields, Hasher, Spread};
-use super::{Burst, Capture, Counters, Error, Progress, toeplitz};
+use super::{Burst, Capture, Counters, Error, Progress, room, toeplitz};
 use crate::limits::{BURST_MAX, FRAME_LENGTH_MAX};
 use crate::packet::{DropReason, Timestamp};
 use dpdk_sys::{Device, Eal, HashKey, Hashed, Link, Port, Rss, RxConfig, RxQueue};
@@ -85,6 +85,34 @@ pub fn start(settings: &Settings) -> Result<Started, Error> {
 /// # Errors
 /// EAL refuses to start, or a device is not there.
 pub fn probe(settings: &Settings) -> Result<Probed, Error> {
+    let eal = start_eal(settings)?;
+    let open = |port: &PortSettings| {
+        Device::open(&eal, port.name()).map_err(|error| explain(&port.device, &error))
+    };
+    let devices = settings.ports.iter().map(open).collect::<Result<_, _>>()?;
+    Ok(Probed {
+        eal,
+        devices,
+        settings: settings.clone(),
+    })
+}
+
+/// Start EAL, ask every device of the settings what it can do, and end EAL again. Possible once per
+/// process.
+///
+/// # Errors
+/// EAL refuses to start. What fails of one device is in its own result.
+pub fn survey(settings: &Settings) -> Result<Vec<Result<dpdk_sys::DeviceInfo, Error>>, Error> {
+    let eal = start_eal(settings)?;
+    let ask = |port: &PortSettings| {
+        let device = Device::open(&eal, port.name());
+        let device = device.map_err(|error| explain(&port.device, &error))?;
+        Ok(device.info().clone())
+    };
+    Ok(settings.ports.iter().map(ask).collect())
+}
+
+fn start_eal(settings: &Settings) -> Result<Eal, Error> {
     if settings.ports.is_empty() {
         return Err(Error::Environment {
             reason: "no port is configured".to_owned(),
@@ -100,24 +128,20 @@ pub fn probe(settings: &Settings) -> Result<Probed, Error> {
             "receiving without huge pages (MiB), which is slower; hugepages/reserve reserves them"
         );
     }
-    let eal = Eal::init(&arguments).map_err(|error| Error::Environment {
+    Eal::init(&arguments).map_err(|error| Error::Environment {
         reason: format!(
             "{error}; its messages are above. Arguments: {}",
             arguments.join(" ")
         ),
-    })?;
-    let open = |port: &PortSettings| {
-        Device::open(&eal, port.name()).map_err(|error| explain(&port.device, &error))
-    };
-    let devices = settings.ports.iter().map(open).collect::<Result<_, _>>()?;
-    Ok(Probed {
-        eal,
-        devices,
-        settings: settings.clone(),
     })
 }
 
 impl Probed {
+    /// What the driver of each port says, in the order of the settings.
+    pub fn devices(&self) -> impl Iterator<Item = &dpdk_sys::DeviceInfo> {
+        self.devices.iter().map(Device::info)
+    }
+
     /// What each port offers, in the order of the settings.
     pub fn offers(&self) -> Vec<Offer> {
         let offer = |(device, settings): (&Device, &PortSettings)| {
@@ -552,7 +576,7 @@ impl Capture for DpdkCapture {
 /// What failed at the start of a port, and what to do about it.
 fn explain(device: &str, error: &dpdk_sys::Error) -> Error {
     let advice = match error {
-        dpdk_sys::Error::NoDevice { .. } if settings::is_pci_address(device) => {
+        dpdk_sys::Error::NoDevice { .. } if room::is_pci_address(device) => {
             "Bind it with dpdk-devbind.py -b vfio-pci, and see dpdk-devbind.py --status"
         }
         dpdk_sys::Error::NoDevice { .. } => {

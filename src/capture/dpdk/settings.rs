@@ -1,6 +1,9 @@
 //! What live capture is told, and the EAL arguments that follow from it.
 
 use super::Error;
+use crate::capture::room::{
+    self, BUFFER_BYTES, EAL_BYTES, FIXED_QUEUES, QUEUES_MAX, is_pci_address,
+};
 use crate::config::Config;
 use crate::limits::LIVE_FRAME_LENGTH_MAX;
 use dpdk_sys::DeviceInfo;
@@ -11,26 +14,12 @@ use std::time::Duration;
 /// Descriptors of a receive queue: at 14.88 million frames a second a worker may be away 137 us.
 const DESCRIPTORS: u16 = 2_048;
 
-/// Frame bytes in one buffer: a whole frame of an ordinary network, so that only jumbo frames are
-/// chained and copied.
-const BUFFER_BYTES: u16 = 2_048;
-
 /// Largest MTU asked for: the jumbo frames of common switches.
 const MTU: u16 = 9_000;
-
-/// Most queues of a port whose number is open, as in the configuration.
-const QUEUES_MAX: usize = 64;
-
-/// Memory for EAL itself: its tables, rings and pool headers.
-const EAL_BYTES: u64 = 128 << 20;
 
 /// Memory asked for without huge pages, where nothing can be added later. 512 MiB did not hold the
 /// buffers of one port with default settings beside EAL's own needs.
 const MEMORY_MIB_MIN: u64 = 1_024;
-
-/// Drivers of which every queue has frames, served or not: how many there are is decided where the
-/// device is created, and the frames of a queue that nobody serves are lost.
-const FIXED_QUEUES: [&str; 2] = ["net_pcap", "net_af_packet"];
 
 /// EAL options that say where memory comes from; with one of them the choice is the user's.
 const MEMORY_OPTIONS: [&str; 8] = [
@@ -178,8 +167,7 @@ impl PortSettings {
             0 => queues,
             queues => queues,
         };
-        let needed = dpdk_sys::buffers_needed(queues, self.descriptors);
-        dpdk_sys::pool_bytes(needed.max(self.buffers), self.buffer_bytes)
+        room::pool_bytes(queues, self.descriptors, self.buffers, self.buffer_bytes)
     }
 }
 
@@ -342,23 +330,6 @@ fn unknown_device(device: &str) -> Error {
     }
 }
 
-/// `0000:01:00.0` or `01:00.0`.
-pub(super) fn is_pci_address(name: &str) -> bool {
-    let hex = |part: &str, digits: usize| {
-        part.len() == digits && part.chars().all(|digit| digit.is_ascii_hexdigit())
-    };
-    let Some((slot, function)) = name.rsplit_once('.') else {
-        return false;
-    };
-    let parts: Vec<&str> = slot.split(':').collect();
-    let address = match parts.as_slice() {
-        [bus, device] => hex(bus, 2) && hex(device, 2),
-        [domain, bus, device] => hex(domain, 4) && hex(bus, 2) && hex(device, 2),
-        _ => false,
-    };
-    address && hex(function, 1)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -457,6 +428,7 @@ mod tests {
             node: None,
             queues_max,
             mtu_max: 1_500,
+            ..DeviceInfo::default()
         };
         let mut port = PortSettings::new("a");
         port.queues = 0;

@@ -96,7 +96,7 @@ pub(super) fn allowed() -> Vec<usize> {
 
 /// The numbers of a list like `0-3,8,10-11`, in ascending order. What is no number, or more than
 /// an affinity can name, is left out.
-fn numbers(list: &str) -> Vec<usize> {
+pub(super) fn numbers(list: &str) -> Vec<usize> {
     let mut numbers = Vec::new();
     for part in list.trim().split(',') {
         let (first, last) = part.split_once('-').unwrap_or((part, part));

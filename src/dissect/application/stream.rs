@@ -11,7 +11,7 @@ use crate::dissect::attribute::Message;
 use crate::dissect::cursor::Cursor;
 use crate::flow::blocks::Blocks;
 use crate::flow::reassembly::{self, Reassembly, Segment, after};
-use crate::limits::{DETECT_BYTES_MAX, HTTP_HEAD_BYTES_MAX};
+use crate::limits::{BLOCK_BYTES, DETECT_BYTES_MAX, HTTP_HEAD_BYTES_MAX};
 use crate::packet::{Direction, Facts, Frame, Stop};
 
 mod conversation;
@@ -210,6 +210,16 @@ impl Applications {
             results: Results::new(),
             counters: Counters::default(),
         }
+    }
+
+    /// Bytes that [`Applications::new`] takes with these settings; they are touched as flows with
+    /// applications come.
+    pub fn bytes(settings: &Settings) -> usize {
+        let count = |count: u32| usize::try_from(count).unwrap_or(usize::MAX);
+        let each = size_of::<Conversation>() + Reassembly::BYTES_PER_FLOW + size_of::<u32>();
+        let blocks = count(settings.waiting_blocks).saturating_add(count(settings.partial_blocks));
+        let flows = count(settings.flows_max).saturating_mul(each);
+        flows.saturating_add(blocks.saturating_mul(BLOCK_BYTES))
     }
 
     /// Read packet number `packet` of the burst. Adds the application's layer to the facts.
