@@ -72,6 +72,8 @@ def kernel($before; $after):
 # $kernel_after what the kernel counted, the input is what was asked for and sent.
 def trial($before; $after; $kernel_before; $kernel_after):
     . as $trial
+    # From before the first packet until the appliance had taken the last one.
+    | ($kernel_after.at - $kernel_before.at) as $elapsed
     | ($before | samples) as $first
     | ($after | samples) as $last
     | growth($first; $last) as $grown
@@ -91,10 +93,8 @@ def trial($before; $after; $kernel_before; $kernel_after):
         events_dropped: ($grown | total("wirelynx_events_dropped_total")),
         flows: ($grown | total("wirelynx_flows_created_total")),
         alerts: ($grown | by_label("wirelynx_alerts_total") | nonzero),
-        busy: (($grown | total("wirelynx_worker_busy_seconds_total")) / $trial.seconds
-            | round_to(2)),
-        cores: (($kernel_after.cpu_seconds - $kernel_before.cpu_seconds)
-            / ($kernel_after.at - $kernel_before.at) | round_to(2)),
+        busy: (($grown | total("wirelynx_worker_busy_seconds_total")) / $elapsed | round_to(2)),
+        cores: (($kernel_after.cpu_seconds - $kernel_before.cpu_seconds) / $elapsed | round_to(2)),
         shares: [$workers[] | if $of_workers == 0 then 0
             else . / $of_workers * 100 | round_to(1) end]
     }
