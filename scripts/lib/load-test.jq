@@ -114,7 +114,7 @@ def pairs: to_entries | map("\(.key) \(.value)") | join(", ");
 
 # Sentences on one trial that had more to say than its row.
 def details:
-    "\(.scenario), \(.device)" as $name
+    "\(.scenario), \(.device), \(.per_second) a second" as $name
     | ( (select(.dropped != {}) | "\($name): dropped: \(.dropped | pairs)"),
         (select(.untracked != {}) | "\($name): without a flow: \(.untracked | pairs)"),
         (select(.matches_dropped > 0) | "\($name): matches of rules dropped: \(.matches_dropped)"),
