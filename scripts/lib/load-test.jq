@@ -99,13 +99,14 @@ def trial($before; $after; $kernel_before; $kernel_after):
             else . / $of_workers * 100 | round_to(1) end]
     }
     | .lost = lost
-    | .per_second = (((.sent // .received) / .seconds) | round)
+    # A file that is played once has no rate.
+    | .per_second = (if .sender == "file" then null else ((.sent // .received) / .seconds | round) end)
     | .complaints = complaints
     | .accounted = (.complaints == []);
 
 # Cells of the table.
 def row:
-    [.scenario, .device, .per_second, (.sent // "as taken"), .received, .missed + .no_buffer,
+    [.scenario, .device, (.per_second // "once"), (.sent // "as taken"), .received, .missed + .no_buffer,
         .kernel.ring, .kernel.backlog, .kernel.joined, (.dropped | add // 0), (.alerts | add // 0),
         .flows, .busy, .cores, (if .accounted then "balances" else "DOES NOT BALANCE" end)]
     | map(tostring) | join("\t");
@@ -114,14 +115,16 @@ def pairs: to_entries | map("\(.key) \(.value)") | join(", ");
 
 # Sentences on one trial that had more to say than its row.
 def details:
-    "\(.scenario), \(.device), \(.per_second) a second" as $name
+    "\(.scenario), \(.device), \(.per_second | if . then "\(.) a second" else "once" end)" as $name
     | ( (select(.dropped != {}) | "\($name): dropped: \(.dropped | pairs)"),
         (select(.untracked != {}) | "\($name): without a flow: \(.untracked | pairs)"),
         (select(.matches_dropped > 0) | "\($name): matches of rules dropped: \(.matches_dropped)"),
         (select(.events_dropped > 0) | "\($name): events dropped: \(.events_dropped)"),
         (select(.shares | length > 1)
             | "\($name): share of each worker in percent: \(.shares | map(tostring) | join(", "))"),
-        (select(.required != []) | "\($name): alerts by rule: \(.alerts | pairs)") );
+        (select(.alerts_of_file != null)
+            | "\($name): alerts by rule: \(.alerts | pairs)",
+              "\($name): from the file alone: \(.alerts_of_file | pairs)") );
 
 # What the search for the no-loss rate found.
 def search_line:
