@@ -21,7 +21,10 @@ fn refused(arguments: &[&str]) -> (Option<i32>, String) {
         .args(arguments)
         .output()
         .unwrap();
-    assert!(output.stdout.is_empty(), "{arguments:?}: something was done");
+    assert!(
+        output.stdout.is_empty(),
+        "{arguments:?}: something was done"
+    );
     let errors = String::from_utf8(output.stderr).unwrap();
     (output.status.code(), errors)
 }
@@ -38,7 +41,10 @@ fn wrong_usage_is_refused_before_anything_is_done() {
             &["--device", "net_af_packet0,iface=eth0"],
             "'net_af_packet0' is not possible",
         ),
-        (&["--device", "0000:3b:00.0"], "'0000:3b:00.0' is not possible"),
+        (
+            &["--device", "0000:3b:00.0"],
+            "'0000:3b:00.0' is not possible",
+        ),
         (
             &["--scenario", "attacks,floods"],
             "--scenario: 'floods' is not possible; expected of: attacks min64 imix flows no-loss",
@@ -57,7 +63,10 @@ fn wrong_usage_is_refused_before_anything_is_done() {
             &["--sender", "testpmd", "--scenario", "no-loss"],
             "testpmd keeps no rate, which no-loss needs",
         ),
-        (&["--rules", "no/such"], "--rules: no file or folder 'no/such'"),
+        (
+            &["--rules", "no/such"],
+            "--rules: no file or folder 'no/such'",
+        ),
         (&["--steps"], "--steps: a value is missing"),
         (&["--fast"], "unknown option '--fast'; --help lists them"),
     ] {
@@ -151,19 +160,40 @@ fn whatever_does_not_add_up_is_told() {
     // Each with one number that is off by one.
     let cases = [
         (trial(107, AFTER, COUNTED), "sent = received + missed"),
-        (trial(106, AFTER, [1104, 8, 98, 6, 13, 8]), "the sender and the interface"),
-        (trial(106, AFTER, [1103, 8, 97, 6, 13, 8]), "the packet sockets counted"),
-        (trial(106, AFTER, [1103, 8, 98, 7, 13, 8]), "sent = received + missed"),
         (
-            trial(106, &AFTER.replace("passed_total 97", "passed_total 96"), COUNTED),
+            trial(106, AFTER, [1104, 8, 98, 6, 13, 8]),
+            "the sender and the interface",
+        ),
+        (
+            trial(106, AFTER, [1103, 8, 97, 6, 13, 8]),
+            "the packet sockets counted",
+        ),
+        (
+            trial(106, AFTER, [1103, 8, 98, 7, 13, 8]),
+            "sent = received + missed",
+        ),
+        (
+            trial(
+                106,
+                &AFTER.replace("passed_total 97", "passed_total 96"),
+                COUNTED,
+            ),
             "received = passed + dropped: 90 is not 89",
         ),
         (
-            trial(106, &AFTER.replace("received_total 100", "received_total 99"), COUNTED),
+            trial(
+                106,
+                &AFTER.replace("received_total 100", "received_total 99"),
+                COUNTED,
+            ),
             "the port and the workers counted",
         ),
         (
-            trial(106, &AFTER.replace("rule=\"1001\"", "rule=\"1002\""), COUNTED),
+            trial(
+                106,
+                &AFTER.replace("rule=\"1001\"", "rule=\"1002\""),
+                COUNTED,
+            ),
             "no alert of rule 1001",
         ),
     ];

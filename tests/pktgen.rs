@@ -88,12 +88,23 @@ fn the_scripts_are_lua_without_a_warning() {
 fn every_script_stops_what_it_started_and_quits() {
     for name in SCRIPTS {
         let lines = run_with_appliance(name, "1e9", &[("WIRELYNX_PACKETS", "1000")]);
-        let (starts, stops) = (places(&lines, "call start 0"), places(&lines, "call stop 0"));
+        let (starts, stops) = (
+            places(&lines, "call start 0"),
+            places(&lines, "call stop 0"),
+        );
         assert!(!starts.is_empty(), "{name}");
-        assert_eq!(stops.len(), starts.len() + 1, "{name}: once before it begins");
+        assert_eq!(
+            stops.len(),
+            starts.len() + 1,
+            "{name}: once before it begins"
+        );
         for (start, stop) in starts.iter().zip(&stops[1..]) {
             assert!(start < stop, "{name}");
-            assert_eq!(lines[start - 1], "call delay 2500", "{name}: cleared, and shown");
+            assert_eq!(
+                lines[start - 1],
+                "call delay 2500",
+                "{name}: cleared, and shown"
+            );
             assert_eq!(lines[start - 2], "call clr", "{name}");
             assert_eq!(lines[start + 1], "call delay 30000", "{name}: 30 s");
             // Statistics are those of a second ago.
@@ -146,7 +157,11 @@ fn a_link_that_is_down_ends_the_script() {
     let told = String::from_utf8_lossy(&output.stderr);
     assert!(told.contains("port 0: its link is down"), "{told}");
     let said = String::from_utf8(output.stdout).unwrap();
-    assert_eq!(said.matches("call delay 500").count(), 20, "10 s are waited");
+    assert_eq!(
+        said.matches("call delay 500").count(),
+        20,
+        "10 s are waited"
+    );
     assert!(!said.contains("call start"));
 }
 
@@ -200,7 +215,11 @@ fn attacks_are_sent_once_and_slowly() {
 fn the_search_ends_just_below_what_the_appliance_can() {
     for capacity in [900_000_u32, 9_000_000, 14_000_000] {
         let lines = run_with_appliance("no-loss", &capacity.to_string(), &[]);
-        let result = &lines[places(&lines, "no-loss: ").into_iter().rev().nth(1).unwrap()];
+        let result = &lines[places(&lines, "no-loss: ")
+            .into_iter()
+            .rev()
+            .nth(1)
+            .unwrap()];
         let words: Vec<&str> = result.split(' ').collect();
         let rate: f64 = words[6].parse().unwrap();
         let precision = LINE_RATE / 1000.0;
@@ -211,7 +230,11 @@ fn the_search_ends_just_below_what_the_appliance_can() {
     // Nothing to search for where line rate has no loss.
     let lines = run_with_appliance("no-loss", "15000000", &[]);
     assert_eq!(places(&lines, "call start").len(), 1);
-    assert!(lines.iter().any(|line| line.starts_with("no-loss: 100.0000 %")));
+    assert!(
+        lines
+            .iter()
+            .any(|line| line.starts_with("no-loss: 100.0000 %"))
+    );
 }
 
 #[test]
