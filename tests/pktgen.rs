@@ -75,7 +75,7 @@ fn places(lines: &[String], beginning: &str) -> Vec<usize> {
 fn the_scripts_are_lua_without_a_warning() {
     let output = Command::new("luacheck")
         .args(["--no-color", "--std", "lua54", "--globals", "pktgen"])
-        .args(["--max-line-length", "110"])
+        .args(["--max-line-length", "100"])
         .args([root().join("bench/pktgen"), root().join("tests/pktgen")])
         .output()
         .expect("luacheck is needed (Debian: package lua-check)");

@@ -1,5 +1,5 @@
--- The attack mix, once: a capture that wirelynx-traffic made of attacks.scenario, given to Pktgen as
--- `-s 0:attacks.pcap`. WIRELYNX_PACKETS says how many packets it has. What to expect: README.md.
+-- The attack mix, once: a capture that wirelynx-traffic made of attacks.scenario, given to Pktgen
+-- as `-s 0:attacks.pcap`. WIRELYNX_PACKETS says how many packets it has. What to expect: README.md.
 
 local here = debug.getinfo(1, "S").source:match("^@(.*/)") or "./"
 package.path = here .. "?.lua;" .. package.path

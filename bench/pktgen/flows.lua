@@ -1,4 +1,4 @@
--- A ramp of flows from 1,056 to 1,001,000, frames of 64 bytes at WIRELYNX_RATE percent of line rate.
+-- A ramp of flows from 1,056 to 1,001,000: 64 bytes at WIRELYNX_RATE percent of line rate.
 -- The table of the appliance must have room: flows.flows_max. What to expect: README.md.
 
 local here = debug.getinfo(1, "S").source:match("^@(.*/)") or "./"

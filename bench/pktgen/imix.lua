@@ -1,4 +1,4 @@
--- Simple IMIX (7 frames of 64 bytes, 4 of 594, 1 of 1518), at line rate or WIRELYNX_RATE percent of it.
+-- Simple IMIX (7 frames of 64 bytes, 4 of 594, 1 of 1518), at WIRELYNX_RATE percent of line rate.
 -- A sequence has 12 flows: too few to load many queues evenly. What to expect: README.md.
 
 local here = debug.getinfo(1, "S").source:match("^@(.*/)") or "./"

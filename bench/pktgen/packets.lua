@@ -44,8 +44,11 @@ end
 
 -- The address that many places after this one.
 function packets.address_after(address, places)
-    local a, b, c, d = address:match("^(%d+)%.(%d+)%.(%d+)%.(%d+)$")
-    local number = ((tonumber(a) * 256 + tonumber(b)) * 256 + tonumber(c)) * 256 + tonumber(d) + places
+    local number = 0
+    for octet in address:gmatch("%d+") do
+        number = number * 256 + tonumber(octet)
+    end
+    number = number + places
     local octets = {}
     for place = 4, 1, -1 do
         octets[place] = string.format("%d", number % 256)

@@ -68,8 +68,8 @@ def kernel($before; $after):
         }
     end;
 
-# What one trial says: $before and $after are the metrics of the appliance as text, $kernel_before and
-# $kernel_after what the kernel counted, the input is what was asked for and sent.
+# What one trial says: $before and $after are the metrics of the appliance as text, $kernel_before
+# and $kernel_after what the kernel counted, the input is what was asked for and sent.
 def trial($before; $after; $kernel_before; $kernel_after):
     . as $trial
     # From before the first packet until the appliance had taken the last one.
@@ -100,15 +100,16 @@ def trial($before; $after; $kernel_before; $kernel_after):
     }
     | .lost = lost
     # A file that is played once has no rate.
-    | .per_second = (if .sender == "file" then null else ((.sent // .received) / .seconds | round) end)
+    | .per_second = (if .sender == "file" then null
+        else ((.sent // .received) / .seconds | round) end)
     | .complaints = complaints
     | .accounted = (.complaints == []);
 
 # Cells of the table.
 def row:
-    [.scenario, .device, (.per_second // "once"), (.sent // "as taken"), .received, .missed + .no_buffer,
-        .kernel.ring, .kernel.backlog, .kernel.joined, (.dropped | add // 0), (.alerts | add // 0),
-        .flows, .busy, .cores, (if .accounted then "balances" else "DOES NOT BALANCE" end)]
+    [.scenario, .device, (.per_second // "once"), (.sent // "as taken"), .received,
+        .missed + .no_buffer, .kernel.ring, .kernel.backlog, .kernel.joined,
+        (.dropped | add // 0), (.alerts | add // 0), .flows, .busy, .cores, (if .accounted then "balances" else "DOES NOT BALANCE" end)]
     | map(tostring) | join("\t");
 
 def pairs: to_entries | map("\(.key) \(.value)") | join(", ");

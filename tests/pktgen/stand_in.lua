@@ -1,8 +1,8 @@
 -- Stands in for Pktgen-DPDK 23.03 where there is none: `lua stand_in.lua SCRIPT`.
 --
 -- It takes the calls of the script with the arguments that Pktgen takes, prints each as a line, and
--- refuses any other. Its port has a link of 10 Gbit/s; its appliance passes STAND_IN_CAPACITY packets
--- a second and writes metrics to the file STAND_IN_METRICS. Time passes by `delay` alone.
+-- refuses any other. Its port has a link of 10 Gbit/s; its appliance passes STAND_IN_CAPACITY
+-- packets a second and writes metrics to the file STAND_IN_METRICS. Time passes by `delay` alone.
 -- It knows what Pktgen's source says, no more: that a script passes here is no word on a NIC.
 
 local MBITS = 10000
@@ -10,14 +10,18 @@ local MBITS = 10000
 local state = { rate = 100, count = 0, size = 64, sent = 0, missed = 0, range = {}, sequence = {} }
 local passed = 0
 
--- What each function takes: p port, s text, n number, i whole number, m MAC, a address, w on or off.
+local function like(pattern)
+    return function(value) return type(value) == "string" and value:match(pattern) end
+end
+
+-- What functions take: p port, s text, n number, i whole number, m MAC, a address, w on or off.
 local kinds = {
-    p = function(value) return type(value) == "string" and value:match("^%d+$") end,
-    s = function(value) return type(value) == "string" end,
+    p = like("^%d+$"),
+    s = like(""),
     n = function(value) return type(value) == "number" end,
     i = function(value) return math.type(value) == "integer" end,
-    m = function(value) return type(value) == "string" and value:match("^" .. ("%x%x:"):rep(5) .. "%x%x$") end,
-    a = function(value) return type(value) == "string" and value:match("^%d+%.%d+%.%d+%.%d+/?%d*$") end,
+    m = like("^" .. ("%x%x:"):rep(5) .. "%x%x$"),
+    a = like("^%d+%.%d+%.%d+%.%d+/?%d*$"),
     w = function(value) return value == "on" or value == "off" end,
 }
 
@@ -29,7 +33,7 @@ local function check(name, kinds_of, ...)
     for place = 1, #kinds_of do
         local kind, value = kinds_of:sub(place, place), select(place, ...)
         if not kinds[kind](value) then
-            error(string.format("%s: argument %d: %s is not of kind %s", name, place, value, kind), 3)
+            error(string.format("%s: argument %d: %s is not a '%s'", name, place, value, kind), 3)
         end
         words[#words + 1] = tostring(value)
     end
@@ -149,8 +153,8 @@ pktgen = {
         end
     end),
     set = call("set", "psn", function(_, what, value)
-        local known = { count = 1, size = 1, rate = 1, burst = 1, sport = 1, dport = 1, seq_cnt = 1 }
-        assert(known[what], "set does not support " .. what)
+        local known = " count size rate burst sport dport seq_cnt "
+        assert(known:find(" " .. what .. " ", 1, true), "set does not support " .. what)
         if what == "seq_cnt" then
             state.sequence_count = value
         elseif what == "rate" or what == "count" or what == "size" then
