@@ -443,6 +443,20 @@ fn links_lead_somewhere() {
     }
 }
 
+/// The book has every page, once.
+#[test]
+fn the_summary_lists_every_page() {
+    let summary = fs::read_to_string("docs/SUMMARY.md").unwrap();
+    for document in documents() {
+        let folder = document.parent().unwrap();
+        let name = document.file_name().unwrap().to_string_lossy();
+        if folder.ends_with("docs") && name != "SUMMARY.md" {
+            let link = format!("]({name})");
+            assert_eq!(summary.matches(&link).count(), 1, "SUMMARY.md: {name}");
+        }
+    }
+}
+
 /// Files that code, scripts and documents mention are there. Tests may make files of their own.
 #[test]
 fn files_that_are_mentioned_exist() {
