@@ -34,6 +34,9 @@ enum Command {
     /// Print attribute values of every packet of a capture file
     #[command(after_help = control::extract::EXAMPLES)]
     Extract(control::extract::Options),
+    /// Check a configuration, show what counts, print its sample or schema
+    #[command(after_help = control::config::EXAMPLES)]
+    Config(control::config::Options),
 }
 
 fn main() -> ExitCode {
@@ -45,6 +48,7 @@ fn main() -> ExitCode {
         Command::Rules(options) => control::rules::execute(&options),
         Command::Protocols(options) => control::protocols::execute(&options),
         Command::Extract(options) => control::extract::execute(&options),
+        Command::Config(options) => control::config::execute(&options),
     };
     match result {
         Ok(()) => ExitCode::SUCCESS,

@@ -22,6 +22,7 @@ use crate::capture::{self, Burst, Capture, Progress};
 use crate::config::Config;
 use crate::expr::Mode;
 use crate::metrics::http::Server;
+use crate::metrics::token::Token;
 use crate::metrics::{Counters, Port, Snapshot, prometheus};
 use crate::output::limit::{self, Limiter};
 use crate::output::queue::{Dropped, Queue};
@@ -616,8 +617,11 @@ fn serve(config: &Config, overview: &Arc<Overview>) -> Result<Option<Server>, Fa
         return Ok(None);
     }
     let address = config.metrics.address;
+    let file = Path::new(&config.metrics.token_file);
+    let token = (!file.as_os_str().is_empty()).then(|| Token::open(file));
+    let token = token.transpose().map_err(Failure::Usage)?;
     let overview = Arc::clone(overview);
-    let server = Server::start(address, move || {
+    let server = Server::start(address, token, move || {
         prometheus::render(&overview.snapshot()?).map_err(|error| error.to_string())
     })
     .map_err(|error| Failure::Usage(format!("metrics.address: {address}: {error}")))?;

@@ -1,5 +1,6 @@
 //! The commands of the program: they set up, run and tear down the data path, and may block.
 
+pub mod config;
 pub mod cores;
 pub mod extract;
 #[cfg(feature = "dpdk")]

@@ -3,6 +3,7 @@
 //! One request a connection, one connection at a time, a limit on size and time: enough for a
 //! scraper, and nothing that somebody else could keep busy for long.
 
+use super::token::Token;
 use std::io::{self, Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::sync::Arc;
@@ -26,12 +27,14 @@ pub struct Server {
 }
 
 impl Server {
-    /// Listen on `address`; `metrics` makes the text of a scrape.
+    /// Listen on `address`; `metrics` makes the text of a scrape, for those who show the token if
+    /// there is one.
     ///
     /// # Errors
     /// The address cannot be bound, or the system gives no thread.
     pub fn start(
         address: SocketAddr,
+        token: Option<Token>,
         metrics: impl Fn() -> Result<String, String> + Send + 'static,
     ) -> io::Result<Self> {
         let listener = TcpListener::bind(address)?;
@@ -46,7 +49,7 @@ impl Server {
                     match listener.accept() {
                         Ok((client, _)) => {
                             // A client that goes away in the middle is its own business.
-                            let _ = serve(client, &metrics);
+                            let _ = serve(client, token.as_ref(), &metrics);
                         }
                         Err(_) => std::thread::sleep(POLL),
                     }
@@ -71,7 +74,11 @@ impl Server {
     }
 }
 
-fn serve(mut client: TcpStream, metrics: &impl Fn() -> Result<String, String>) -> io::Result<()> {
+fn serve(
+    mut client: TcpStream,
+    token: Option<&Token>,
+    metrics: &impl Fn() -> Result<String, String>,
+) -> io::Result<()> {
     client.set_nonblocking(false)?;
     client.set_read_timeout(Some(CLIENT_TIME))?;
     client.set_write_timeout(Some(CLIENT_TIME))?;
@@ -85,7 +92,13 @@ fn serve(mut client: TcpStream, metrics: &impl Fn() -> Result<String, String>) -
         .split(|byte| *byte == b'?')
         .next()
         .unwrap_or_default();
+    let is_refused = || token.is_some_and(|token| !token.permits(&request));
     let (status, kind, body) = match (method, path) {
+        (b"GET" | b"HEAD", b"/metrics") if is_refused() => (
+            "401 Unauthorized\r\nWWW-Authenticate: Bearer",
+            "text/plain",
+            "show the token of metrics.token_file: Authorization: Bearer TOKEN\n".to_owned(),
+        ),
         (b"GET" | b"HEAD", b"/metrics") => match metrics() {
             Ok(text) => ("200 OK", "text/plain; version=0.0.4; charset=utf-8", text),
             Err(error) => ("500 Internal Server Error", "text/plain", error + "\n"),
@@ -144,7 +157,7 @@ mod tests {
     #[test]
     fn serves_metrics_health_and_refusals() {
         let any = SocketAddr::from(([127, 0, 0, 1], 0));
-        let server = Server::start(any, || Ok("up 1\n".to_owned())).unwrap();
+        let server = Server::start(any, None, || Ok("up 1\n".to_owned())).unwrap();
         let address = server.address();
         let metrics = ask(address, "GET /metrics HTTP/1.1\r\nHost: x\r\n\r\n");
         assert!(metrics.starts_with("HTTP/1.1 200 OK\r\n") && metrics.ends_with("\r\n\r\nup 1\n"));
@@ -153,5 +166,23 @@ mod tests {
         assert!(ask(address, "POST /metrics HTTP/1.0\r\n\r\n").starts_with("HTTP/1.1 405"));
         server.stop();
         assert!(TcpStream::connect(address).is_err());
+    }
+
+    #[test]
+    fn metrics_need_the_token_and_health_does_not() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("token");
+        std::fs::write(&path, "s3cret\n").unwrap();
+        let token = Some(Token::open(&path).unwrap());
+        let any = SocketAddr::from(([127, 0, 0, 1], 0));
+        let server = Server::start(any, token, || Ok("up 1\n".to_owned())).unwrap();
+        let address = server.address();
+        let refused = ask(address, "GET /metrics HTTP/1.1\r\n\r\n");
+        assert!(refused.starts_with("HTTP/1.1 401 Unauthorized\r\nWWW-Authenticate: Bearer\r\n"));
+        assert!(!refused.contains("up 1"));
+        let shown = "GET /metrics HTTP/1.1\r\nAuthorization: Bearer s3cret\r\n\r\n";
+        assert!(ask(address, shown).ends_with("\r\n\r\nup 1\n"));
+        assert!(ask(address, "GET /-/healthy HTTP/1.0\r\n\r\n").ends_with("ok\n"));
+        server.stop();
     }
 }

@@ -3,6 +3,7 @@
 pub mod http;
 pub mod prometheus;
 mod statistics;
+pub mod token;
 
 pub use statistics::{largest_flows, statistics};
 
