@@ -37,6 +37,9 @@ enum Command {
     /// Check a configuration, show what counts, print its sample or schema
     #[command(after_help = control::config::EXAMPLES)]
     Config(control::config::Options),
+    /// Watch a running appliance in a terminal
+    #[command(after_help = control::top::EXAMPLES)]
+    Top(control::top::Options),
 }
 
 fn main() -> ExitCode {
@@ -49,6 +52,7 @@ fn main() -> ExitCode {
         Command::Protocols(options) => control::protocols::execute(&options),
         Command::Extract(options) => control::extract::execute(&options),
         Command::Config(options) => control::config::execute(&options),
+        Command::Top(options) => control::top::execute(&options),
     };
     match result {
         Ok(()) => ExitCode::SUCCESS,

@@ -16,6 +16,7 @@ pub mod rules;
 pub mod rules_test;
 pub mod run;
 pub mod socket;
+pub mod top;
 
 use crate::output::limit::{self, Limit, Limiter};
 use crate::output::writer::Target;
