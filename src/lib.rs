@@ -22,4 +22,5 @@ pub mod output;
 pub mod packet;
 pub mod ring;
 pub mod rules;
+pub mod top;
 pub mod worker;

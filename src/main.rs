@@ -37,6 +37,12 @@ enum Command {
     /// Print attribute values of every packet of a capture file
     #[command(after_help = control::extract::EXAMPLES)]
     Extract(control::extract::Options),
+    /// Check a configuration, show what counts, print its sample or schema
+    #[command(after_help = control::config::EXAMPLES)]
+    Config(control::config::Options),
+    /// Watch a running appliance in a terminal
+    #[command(after_help = control::top::EXAMPLES)]
+    Top(control::top::Options),
 }
 
 fn main() -> ExitCode {
@@ -49,6 +55,8 @@ fn main() -> ExitCode {
         Command::Doctor(options) => control::doctor::execute(&options),
         Command::Protocols(options) => control::protocols::execute(&options),
         Command::Extract(options) => control::extract::execute(&options),
+        Command::Config(options) => control::config::execute(&options),
+        Command::Top(options) => control::top::execute(&options),
     };
     match result {
         Ok(()) => ExitCode::SUCCESS,

@@ -1,5 +1,6 @@
 //! The commands of the program: they set up, run and tear down the data path, and may block.
 
+pub mod config;
 pub mod cores;
 pub mod doctor;
 pub mod extract;
@@ -18,6 +19,7 @@ pub mod rules;
 pub mod rules_test;
 pub mod run;
 pub mod socket;
+pub mod top;
 
 use crate::output::limit::{self, Limit, Limiter};
 use crate::output::writer::{Existing, Target};

@@ -8,6 +8,7 @@ use crate::config::Config;
 use crate::metrics::http::Server;
 use crate::metrics::machine::{Machine, Process};
 use crate::metrics::pages::Pages;
+use crate::metrics::token::Token;
 use crate::metrics::{Bounds, Counters, Port, Progress, Queue, Ring, Snapshot};
 use crate::metrics::{largest_flows_json, prometheus};
 use crate::output::limit;
@@ -17,6 +18,7 @@ use crate::ring::Fill;
 use crate::rules::outbox::Outbox;
 use crate::worker::handover::Handover;
 use crate::worker::{idle, security};
+use std::path::Path;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, OnceLock};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
@@ -304,6 +306,8 @@ fn progress(thread: String, alive: Option<Instant>) -> Option<Progress> {
 pub(super) struct Site {
     start: Instant,
     overview: OnceLock<Arc<Overview>>,
+    /// Who shows it may see numbers and flows; all may while there is none.
+    token: OnceLock<Token>,
 }
 
 impl Default for Site {
@@ -311,6 +315,7 @@ impl Default for Site {
         Self {
             start: Instant::now(),
             overview: OnceLock::new(),
+            token: OnceLock::new(),
         }
     }
 }
@@ -325,6 +330,10 @@ impl Site {
             return Ok(None);
         }
         let address = config.metrics.address;
+        let file = Path::new(&config.metrics.token_file);
+        if !file.as_os_str().is_empty() {
+            let _ = self.token.set(Token::open(file).map_err(Failure::Usage)?);
+        }
         let pages: Arc<dyn Pages> = Arc::<Self>::clone(self);
         let server = Server::start(address, pages)
             .map_err(|error| Failure::Usage(format!("metrics.address: {address}: {error}")))?;
@@ -365,6 +374,10 @@ impl Pages for Site {
 
     fn uptime(&self) -> Duration {
         self.start.elapsed()
+    }
+
+    fn permits(&self, request: &[u8]) -> bool {
+        self.token.get().is_none_or(|token| token.permits(request))
     }
 }
 

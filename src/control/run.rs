@@ -26,8 +26,11 @@ pub struct Options {
 /// # Errors
 /// The configuration, a rule under `strict`, a port, or an output.
 pub fn execute(options: &Options) -> Result<(), Failure> {
-    let config = crate::config::Config::load(options.config.as_deref(), &options.set)?;
-    live::run(&config)
+    let found = crate::config::Found::new(options.config.as_deref(), &options.set);
+    for warning in found.warnings() {
+        tracing::warn!("{warning}");
+    }
+    live::run(&found.into_config()?)
 }
 
 #[cfg(feature = "dpdk")]

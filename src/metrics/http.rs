@@ -252,7 +252,14 @@ mod tests {
 
     fn start() -> Server {
         let any = SocketAddr::from(([127, 0, 0, 1], 0));
-        Server::start(any, Arc::new(Fixed { ready: Ok(()) })).unwrap()
+        Server::start(
+            any,
+            Arc::new(Fixed {
+                ready: Ok(()),
+                token: None,
+            }),
+        )
+        .unwrap()
     }
 
     fn ask(address: SocketAddr, request: &str) -> String {

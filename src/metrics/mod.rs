@@ -7,6 +7,7 @@ pub mod pages;
 pub mod prometheus;
 mod snapshot;
 mod statistics;
+pub mod token;
 
 pub use largest::largest_flows_json;
 pub use snapshot::{Bounds, Latency, Output, Port, Progress, Queue, Reloads, Ring, Snapshot};

@@ -32,6 +32,9 @@ pub trait Pages: Send + Sync {
 
     /// Time since the start.
     fn uptime(&self) -> Duration;
+
+    /// May whoever sends this request see numbers and flows?
+    fn permits(&self, request: &[u8]) -> bool;
 }
 
 /// An answer: its status line, its media type, and its body.
@@ -53,7 +56,14 @@ pub(super) fn answer(request: &[u8], pages: &dyn Pages) -> Answer {
     if method != b"GET" && method != b"HEAD" {
         return plain("405 Method Not Allowed", "only GET and HEAD");
     }
-    let mut answer = match path.unwrap_or_default() {
+    let path = path.unwrap_or_default();
+    if matches!(path, b"/metrics" | b"/flows/largest") && !pages.permits(request) {
+        return plain(
+            "401 Unauthorized\r\nWWW-Authenticate: Bearer",
+            "show the token of metrics.token_file: Authorization: Bearer TOKEN",
+        );
+    }
+    let mut answer = match path {
         b"/metrics" => found("text/plain; version=0.0.4; charset=utf-8", pages.metrics()),
         b"/flows/largest" => found("application/json", pages.largest_flows()),
         b"/-/healthy" => state(pages.healthy()),
@@ -133,12 +143,14 @@ fn escaped(text: &str) -> String {
 }
 
 #[cfg(test)]
-pub(super) mod tests {
+pub(crate) mod tests {
     use super::*;
+    use crate::metrics::token::Token;
 
     /// Pages of a program in a given state.
-    pub(in crate::metrics) struct Fixed {
-        pub(in crate::metrics) ready: Result<(), String>,
+    pub(crate) struct Fixed {
+        pub(crate) ready: Result<(), String>,
+        pub(crate) token: Option<Token>,
     }
 
     impl Pages for Fixed {
@@ -161,10 +173,17 @@ pub(super) mod tests {
         fn uptime(&self) -> Duration {
             Duration::from_secs(86_400 + 3_661)
         }
+
+        fn permits(&self, request: &[u8]) -> bool {
+            self.token
+                .as_ref()
+                .is_none_or(|token| token.permits(request))
+        }
     }
 
     fn of(request: &str, ready: Result<(), String>) -> Answer {
-        answer(request.as_bytes(), &Fixed { ready })
+        let token = None;
+        answer(request.as_bytes(), &Fixed { ready, token })
     }
 
     #[test]
@@ -197,6 +216,31 @@ pub(super) mod tests {
             landing.contains("not ready: port &lt;a&gt;: link down"),
             "{landing}"
         );
+    }
+
+    #[test]
+    fn numbers_and_flows_need_the_token_and_health_does_not() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("token");
+        std::fs::write(&path, "s3cret\n").unwrap();
+        let pages = Fixed {
+            ready: Ok(()),
+            token: Some(Token::open(&path).unwrap()),
+        };
+        let ask = |path: &str, header: &str| {
+            let request = format!("GET {path} HTTP/1.1\r\n{header}\r\n");
+            answer(request.as_bytes(), &pages)
+        };
+        for path in ["/metrics", "/metrics?x=1", "/flows/largest"] {
+            let refused = ask(path, "");
+            assert!(refused.status.starts_with("401 "), "{path}");
+            assert!(!refused.body.contains("up 1"), "{path}");
+            let shown = ask(path, "Authorization: Bearer s3cret\r\n");
+            assert_eq!(shown.status, "200 OK", "{path}");
+        }
+        for path in ["/", "/-/healthy", "/-/ready"] {
+            assert_eq!(ask(path, "").status, "200 OK", "{path}");
+        }
     }
 
     #[test]
