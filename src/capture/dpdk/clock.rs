@@ -1,8 +1,8 @@
 //! Time of live frames: the time stamp counter, disciplined to the system clock.
 //!
-//! A burst is stamped by one reading of the counter; its frames, which came one after the other, are
-//! told apart by steps of what rules can tell apart. About once a second the counter is compared with
-//! the system clock; the difference is published and taken away over the next interval by
+//! A burst is stamped by one reading of the counter; its frames, which came one after the other,
+//! are told apart by steps of what rules can tell apart. About once a second the counter is compared
+//! with the system clock; the difference is published and taken away over the next interval by
 //! running a little faster or slower, so that time does not jump and never goes back.
 
 use crate::packet::Timestamp;
@@ -25,9 +25,9 @@ const STEP_NANOS: u64 = 1_000_000_000;
 /// NTP allows itself.
 const SLEW_DIVISOR: i128 = 2_000;
 
-/// Nanoseconds between frames of a burst: the resolution that rules work in. A rule that asks for one
-/// frame after another does not find it in frames with equal times, so that an answer which waited
-/// in the queue together with its question would count as missing.
+/// Nanoseconds between frames of a burst: the resolution that rules work in. A rule that asks for
+/// one frame after another does not find it in frames with equal times, so that an answer which
+/// waited in the queue together with its question would count as missing.
 const APART_NANOS: u64 = 1_000;
 
 /// How far such steps may run ahead of the counter, in nanoseconds. At more than a million frames a
@@ -113,8 +113,8 @@ impl Clock {
         Timestamp::from_nanos(self.last)
     }
 
-    /// Times of so many frames that a queue gave at a counter value: in their order, each later than
-    /// any time told before, the last one that of the counter if there is room.
+    /// Times of so many frames that a queue gave at a counter value: in their order, each later
+    /// than any time told before, the last one that of the counter if there is room.
     #[inline]
     pub fn stamp_burst(&mut self, ticks: u64, frames: usize) -> Stamps {
         let now = self.at(ticks);
