@@ -1,7 +1,7 @@
 //! Time of live frames: the time stamp counter, disciplined to the system clock.
 //!
 //! A burst is stamped by one reading of the counter; its frames, which came one after the other,
-//! are told apart by steps of what rules can tell apart. About once a second the counter is compared
+//! are apart by the least step that rules can tell. About once a second the counter is compared
 //! with the system clock; the difference is published and taken away over the next interval by
 //! running a little faster or slower, so that time does not jump and never goes back.
 
