@@ -63,6 +63,18 @@ enum Command {
         #[arg(long, default_value_t = 10_000)]
         concurrent: usize,
     },
+    /// Send captures to an emulated port: one datagram a frame, each capture at its own pace.
+    Send {
+        /// Ethernet captures; all begin at once.
+        #[arg(required = true)]
+        captures: Vec<PathBuf>,
+        /// Unix datagram socket of the receiver.
+        #[arg(long, value_name = "SOCKET")]
+        to: PathBuf,
+        /// Capture file to write of what was sent, with the times of sending.
+        #[arg(long, value_name = "FILE")]
+        record: Option<PathBuf>,
+    },
 }
 
 /// What went wrong, and the exit status that says so.
@@ -122,6 +134,11 @@ fn run(command: Command) -> Result<String, Failure> {
             };
             write_replica(&captures, &output, &plan)
         }
+        Command::Send {
+            captures,
+            to,
+            record,
+        } => send(&captures, &to, record.as_deref()),
     }
 }
 
@@ -149,6 +166,17 @@ fn generate(scenario: &Path, output: &Path, seed: u64) -> Result<String, Failure
     Ok(format!(
         "{}: {packets} packets, {bytes} bytes",
         output.display()
+    ))
+}
+
+fn send(captures: &[PathBuf], to: &Path, record: Option<&Path>) -> Result<String, Failure> {
+    let summary = traffic::send::send(captures, to, record).map_err(Failure::Running)?;
+    Ok(format!(
+        "{}: {} packets, {} bytes in {:.1} s",
+        to.display(),
+        summary.frames,
+        summary.bytes,
+        summary.elapsed.as_secs_f64()
     ))
 }
 

@@ -9,6 +9,7 @@ pub(crate) mod random;
 pub(crate) mod raw;
 pub(crate) mod replicate;
 pub(crate) mod scan;
+pub(crate) mod send;
 pub(crate) mod stream;
 pub(crate) mod template;
 pub(crate) mod text;

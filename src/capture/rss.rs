@@ -256,6 +256,7 @@ pub struct Spread {
     differ: AtomicU64,
     no_hash: AtomicU64,
     warned: AtomicBool,
+    confirmed: AtomicBool,
 }
 
 impl Spread {
@@ -285,6 +286,7 @@ impl Spread {
             differ: AtomicU64::new(0),
             no_hash: AtomicU64::new(0),
             warned: AtomicBool::new(false),
+            confirmed: AtomicBool::new(false),
         }
     }
 
@@ -342,6 +344,20 @@ impl Spread {
             return None;
         };
         (!self.warned.swap(true, Ordering::Relaxed)).then_some(text)
+    }
+
+    /// That the port does as it was told, once, when enough frames have shown it.
+    pub fn confirmation(&self) -> Option<String> {
+        let counts = self.counts();
+        let enough = counts.agree >= u64::from(CHECKED) && counts.differ + counts.no_hash == 0;
+        let first = enough && !self.confirmed.swap(true, Ordering::Relaxed);
+        first.then(|| {
+            format!(
+                "port {}: its receive hash is the expected one for {} of {} packets, so that both \
+                 directions of a flow reach one worker",
+                self.port, counts.agree, counts.agree
+            )
+        })
     }
 }
 
@@ -582,6 +598,9 @@ mod tests {
         assert!(check.is_done());
         assert_eq!(spread.counts().agree, 1_024);
         assert_eq!(spread.warning(), None);
+        let said = spread.confirmation().unwrap();
+        assert!(said.starts_with("port a: its receive hash is the expected one for 1024 of 1024"));
+        assert_eq!(spread.confirmation(), None);
     }
 
     #[test]
@@ -603,6 +622,7 @@ mod tests {
         check.frame(&spread, &frame(6, false), Some(PUBLISHED[0].2));
         check.frame(&spread, &frame(17, false), Some(PUBLISHED[0].3));
         assert_eq!((spread.counts().agree, spread.counts().differ), (1, 1));
+        assert_eq!(spread.confirmation(), None);
         let warning = spread.warning().unwrap();
         assert!(
             warning.starts_with("port a: 1 of 2 packets had another"),

@@ -61,8 +61,9 @@ const BEHIND_MAX: usize = 1_024;
 /// How often the main thread looks for the end.
 const LOOK: Duration = Duration::from_millis(10);
 
-/// How long the end of a run waits for its threads.
-const LAST_WAIT: Duration = Duration::from_millis(1_000);
+/// How long the end of a run waits for the threads of the data path. They wait for nobody, so that
+/// one which takes long is on a slow or busy machine, and what it has yet to say must not be lost.
+const LAST_WAIT: Duration = Duration::from_secs(10);
 
 /// Run until SIGINT or SIGTERM, or until the configuration says so.
 ///

@@ -1,6 +1,7 @@
 //! Time of live frames: the time stamp counter, disciplined to the system clock.
 //!
-//! A burst is stamped by one reading of the counter. About once a second the counter is compared
+//! A burst is stamped by one reading of the counter; its frames, which came one after the other,
+//! are apart by the least step that rules can tell. About once a second the counter is compared
 //! with the system clock; the difference is published and taken away over the next interval by
 //! running a little faster or slower, so that time does not jump and never goes back.
 
@@ -24,6 +25,15 @@ const STEP_NANOS: u64 = 1_000_000_000;
 /// NTP allows itself.
 const SLEW_DIVISOR: i128 = 2_000;
 
+/// Nanoseconds between frames of a burst: the resolution that rules work in. A rule that asks for
+/// one frame after another does not find it in frames with equal times, so that an answer which
+/// waited in the queue together with its question would count as missing.
+const APART_NANOS: u64 = 1_000;
+
+/// How far such steps may run ahead of the counter, in nanoseconds. At more than a million frames a
+/// second they become shorter, down to what the frames really took.
+const LEAD_NANOS_MAX: u64 = 100_000;
+
 /// Readings of which the one with the shortest bracket counts: a reading may be interrupted.
 const READINGS: usize = 5;
 
@@ -46,6 +56,22 @@ pub struct Clock {
     /// Latest time told.
     last: u64,
     error: Arc<AtomicI64>,
+}
+
+/// Times of the frames of one burst.
+#[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
+pub struct Stamps {
+    first: u64,
+    step: u64,
+}
+
+impl Stamps {
+    /// Of the frame at this place, from 0.
+    #[inline]
+    pub fn at(self, place: usize) -> Timestamp {
+        let place = u64::try_from(place).unwrap_or(0);
+        Timestamp::from_nanos(self.first.saturating_add(self.step.saturating_mul(place)))
+    }
 }
 
 /// The counter and the time of day at one moment.
@@ -85,6 +111,20 @@ impl Clock {
     pub fn stamp(&mut self, ticks: u64) -> Timestamp {
         self.last = self.last.max(self.at(ticks));
         Timestamp::from_nanos(self.last)
+    }
+
+    /// Times of so many frames that a queue gave at a counter value: in their order, each later
+    /// than any time told before, the last one that of the counter if there is room.
+    #[inline]
+    pub fn stamp_burst(&mut self, ticks: u64, frames: usize) -> Stamps {
+        let now = self.at(ticks);
+        let frames = u64::try_from(frames).unwrap_or(1).max(1);
+        let room = now.saturating_add(LEAD_NANOS_MAX).saturating_sub(self.last);
+        let step = APART_NANOS.min(room / frames);
+        let length = step * (frames - 1);
+        let first = now.saturating_sub(length).max(self.last + step);
+        self.last = first + length;
+        Stamps { first, step }
     }
 
     /// Is a comparison with the system clock due?
@@ -236,6 +276,44 @@ mod tests {
         }
         let error = clock.error().load(Ordering::Relaxed);
         assert!(error.abs() < 1_000, "{error}");
+    }
+
+    #[test]
+    fn frames_of_a_burst_are_told_apart() {
+        let mut clock = clock();
+        let stamps = clock.stamp_burst(pair(500_000_000).ticks, 32);
+        let micros: Vec<u64> = (0..32).map(|place| stamps.at(place).micros()).collect();
+        assert!(
+            micros.windows(2).all(|pair| pair[0] < pair[1]),
+            "{micros:?}"
+        );
+        let last = stamps.at(31).nanos();
+        assert!(
+            last.abs_diff(pair(500_000_000).nanos) <= 1,
+            "the last is of now"
+        );
+        // The next queue, asked at once, comes after it.
+        let next = clock.stamp_burst(pair(500_000_100).ticks, 1);
+        assert!(next.at(0).micros() > stamps.at(31).micros());
+        let much_later = clock.stamp_burst(pair(500_900_000).ticks, 1);
+        assert!(much_later.at(0).nanos().abs_diff(pair(500_900_000).nanos) <= 1);
+    }
+
+    #[test]
+    fn many_frames_do_not_run_away_from_the_counter() {
+        let mut clock = clock();
+        let mut before = Timestamp::default();
+        // 20 million frames a second for 2 ms.
+        for burst in 0..1_250_u64 {
+            let now = pair(500_000_000 + burst * 1_600);
+            let stamps = clock.stamp_burst(now.ticks, 32);
+            assert!(stamps.at(0) > before, "{burst}");
+            before = stamps.at(31);
+            assert!(before.nanos() <= now.nanos + LEAD_NANOS_MAX, "{burst}");
+        }
+        let now = pair(502_000_000);
+        assert!(clock.stamp(now.ticks).nanos() <= now.nanos + LEAD_NANOS_MAX);
+        assert_eq!(Stamps::default().at(7), Timestamp::default());
     }
 
     #[test]

@@ -1,6 +1,6 @@
 //! Receive queues as one worker asks them: each alone, or two that are the directions of one tap.
 
-use super::Clock;
+use super::clock::{Clock, Stamps};
 use crate::capture::rss::{Check, Spread};
 use crate::limits::BURST_MAX;
 use crate::packet::{Frame, LinkType, Timestamp};
@@ -15,8 +15,8 @@ pub(super) struct Source {
     port: u16,
     spread: Arc<Spread>,
     check: Check,
-    /// Time of the frames that the driver does not stamp.
-    stamp: Timestamp,
+    /// Times of the frames, where the driver does not stamp them.
+    stamps: Stamps,
     /// Frames of the burst, and how many of them were given out.
     count: usize,
     given: usize,
@@ -31,7 +31,7 @@ impl Source {
             port,
             check: Check::new(spread),
             spread: Arc::clone(spread),
-            stamp: Timestamp::default(),
+            stamps: Stamps::default(),
             count: 0,
             given: 0,
             counts: (0, 0),
@@ -59,7 +59,7 @@ impl Source {
             self.given = 0;
             self.count = self.queue.receive();
             if self.count > 0 {
-                self.stamp = clock.stamp(self.queue.tsc());
+                self.stamps = clock.stamp_burst(self.queue.tsc(), self.count);
                 if !self.check.is_done() {
                     self.check();
                 }
@@ -79,12 +79,15 @@ impl Source {
     /// Frames that wait, and where to count those that are given out.
     #[inline]
     fn open(&mut self) -> (impl ExactSizeIterator<Item = Frame<'_>>, Given<'_>) {
-        let (queue, stamp, port) = (&self.queue, self.stamp, self.port);
+        let (queue, stamps, port) = (&self.queue, self.stamps, self.port);
         let number = queue.number();
-        let frames = queue.frames().skip(self.given).map(move |frame| Frame {
+        let waiting = queue.frames().enumerate().skip(self.given);
+        let frames = waiting.map(move |(place, frame)| Frame {
             data: frame.data,
             wire_length: u32::try_from(frame.data.len()).unwrap_or(u32::MAX),
-            timestamp: frame.timestamp.map_or(stamp, Timestamp::from_nanos),
+            timestamp: frame
+                .timestamp
+                .map_or_else(|| stamps.at(place), Timestamp::from_nanos),
             link: LinkType::ETHERNET,
             port,
             queue: number,

@@ -10,7 +10,7 @@
 //!
 //! Each [`DpdkCapture`] owns its receive queues; nothing mutable is shared between workers. Event
 //! time is what the driver gives (a port that plays a file gives the file's times), or else one
-//! reading of the time stamp counter per burst.
+//! reading of the time stamp counter per burst, from which its frames are a microsecond apart.
 
 mod clock;
 mod line;
@@ -477,17 +477,20 @@ impl DpdkCapture {
         None
     }
 
-    /// Say what is wrong with the hashes of ports, once.
-    fn warn_of_hashes(&self) {
+    /// Say what is right or wrong with the hashes of ports, once.
+    fn tell_of_hashes(&self) {
         for warning in self.spreads.iter().filter_map(|spread| spread.warning()) {
             warn!("{warning}");
+        }
+        for text in self.spreads.iter().filter_map(|it| it.confirmation()) {
+            info!("{text}");
         }
     }
 
     /// Once a second: set the clock, and see whether the devices are still there.
     fn keep_house(&mut self) -> Result<(), Error> {
         self.clock.discipline();
-        self.warn_of_hashes();
+        self.tell_of_hashes();
         for source in self.sources() {
             let port = source.queue().port();
             if !port.is_alive() {
@@ -513,7 +516,7 @@ impl DpdkCapture {
 
     fn end(&mut self) -> Progress {
         if !self.ended {
-            self.warn_of_hashes();
+            self.tell_of_hashes();
         }
         self.ended = true;
         self.lines.iter_mut().for_each(Line::release);
@@ -577,7 +580,7 @@ impl Capture for DpdkCapture {
 fn explain(device: &str, error: &dpdk_sys::Error) -> Error {
     let advice = match error {
         dpdk_sys::Error::NoDevice { .. } if room::is_pci_address(device) => {
-            "Bind it with dpdk-devbind.py -b vfio-pci, and see dpdk-devbind.py --status"
+            "Bind it with scripts/bind-port, and see dpdk-devbind.py --status"
         }
         dpdk_sys::Error::NoDevice { .. } => {
             "Check the name of the driver, its arguments, and that what they name exists; EAL's \
