@@ -205,7 +205,7 @@ fn tells_of_loss(name: &str) -> bool {
     const WORDS: [&str; 13] = [
         "cut",
         "dropped",
-        "error",
+        "error_packets",
         "errors",
         "evicted",
         "exceeded",

@@ -30,14 +30,14 @@ use crate::output::writer::{Existing, Sinks, WhenFull, Writer};
 use crate::packet::Timestamp;
 use crate::rules::RuleSet;
 use crate::rules::joins::Limits;
-use crate::rules::outbox::{self, Outbox};
+use crate::rules::outbox;
 use crate::worker::handover::{self, Arrivals, Handover};
 use crate::worker::idle::{self, Idle};
 use crate::worker::security::{self, SecurityWorker};
 use crate::worker::{Scope, Settings, Worker};
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 use std::path::Path;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
@@ -131,13 +131,7 @@ fn go(
         files_skipped: loaded.files_skipped,
         ..Snapshot::default()
     }));
-    let run = Arc::new(Run {
-        stop: signals.stop,
-        clock: AtomicU64::new(0),
-        workers: (0..crew.workers).map(|_| Mutex::default()).collect(),
-        security: (0..crew.security).map(|_| Mutex::default()).collect(),
-        shown: Arc::clone(&shown),
-    });
+    let run = Arc::new(Run::new(signals.stop, &crew, Arc::clone(&shown)));
     let rules = Arc::clone(&loaded.rules);
     let (reloader, inboxes, security_inboxes) = Reloader::new(
         source,
@@ -240,23 +234,19 @@ impl Crowd {
         queues: Vec<Queue>,
         (inboxes, security_inboxes): (Vec<Inbox>, Vec<SecurityInbox>),
     ) -> Result<(Threads, Vec<Rings>), Failure> {
-        let mut rings = Rings::of_queues(&queues);
-        let mut queues = queues.into_iter();
         let crew = (self.crew.workers, self.crew.security);
         let room = (BATCHES_MAX, WhenFull::Drop);
-        let (outboxes, merges) = outbox::between(&self.rules, crew, self.crew.mask.as_ref(), room);
+        let (mut outboxes, merges) =
+            outbox::between(&self.rules, crew, self.crew.mask.as_ref(), room);
         // A single worker that keeps all rules has none.
-        let outboxes = outboxes.into_iter().filter(|_| self.crew.security > 0);
-        let outboxes: Vec<Outbox> = outboxes.collect();
-        rings.extend(Rings::of_outboxes(&outboxes));
-        let mut outboxes = outboxes.into_iter();
+        outboxes.retain(|_| self.crew.security > 0);
+        let between = self.handovers(&captures);
+        let rings = Rings::all(&queues, &outboxes, &between);
+        let (mut queues, mut outboxes) = (queues.into_iter(), outboxes.into_iter());
         let mut threads = Threads {
             workers: Vec::new(),
             security: Vec::new(),
         };
-        let between = self.handovers(&captures);
-        let handovers = between.iter().filter_map(|(handover, _)| handover.as_ref());
-        rings.extend(Rings::of_handovers(handovers));
         let each = captures.into_iter().zip(inboxes).zip(queues.by_ref());
         for (number, (((capture, inbox), queue), between)) in each.zip(between).enumerate() {
             let (handover, arrivals) = between;

@@ -1,6 +1,6 @@
 //! What there is to see of a run from outside: numbers, health, readiness.
 
-use super::reloader::Shown;
+use super::reloader::{Crew, Shown};
 use super::{Failure, suppression};
 use crate::capture;
 use crate::capture::dpdk::{self, Monitor, QueueCounts};
@@ -16,7 +16,7 @@ use crate::output::queue::Dropped;
 use crate::output::writer::{self, Written};
 use crate::ring::Fill;
 use crate::rules::outbox::Outbox;
-use crate::worker::handover::Handover;
+use crate::worker::handover::{Arrivals, Handover};
 use crate::worker::{idle, security};
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -58,6 +58,19 @@ pub(super) struct Run {
     pub(super) shown: Shown,
 }
 
+impl Run {
+    /// Of so many threads, which stop when told so.
+    pub(super) fn new(stop: Arc<AtomicBool>, crew: &Crew, shown: Shown) -> Self {
+        Self {
+            stop,
+            clock: AtomicU64::new(0),
+            workers: (0..crew.workers).map(|_| Mutex::default()).collect(),
+            security: (0..crew.security).map(|_| Mutex::default()).collect(),
+            shown,
+        }
+    }
+}
+
 /// Rings that lead to one thread.
 pub(super) struct Rings {
     ring: &'static str,
@@ -66,8 +79,21 @@ pub(super) struct Rings {
 }
 
 impl Rings {
+    /// All those that these ends belong to.
+    pub(super) fn all(
+        queues: &[writer::Queue],
+        outboxes: &[Outbox],
+        between: &[(Option<Handover>, Arrivals)],
+    ) -> Vec<Self> {
+        let mut all = Self::of_queues(queues);
+        all.extend(Self::of_outboxes(outboxes));
+        let handovers = between.iter().filter_map(|(handover, _)| handover.as_ref());
+        all.extend(Self::of_handovers(handovers));
+        all
+    }
+
     /// Of alerts and flow records, to their writers.
-    pub(super) fn of_queues(queues: &[writer::Queue]) -> Vec<Self> {
+    fn of_queues(queues: &[writer::Queue]) -> Vec<Self> {
         let of = |place: usize| {
             let fills = queues.iter().map(writer::Queue::fills);
             fills.filter_map(move |fills| fills.into_iter().nth(place).flatten())
@@ -82,7 +108,7 @@ impl Rings {
     }
 
     /// Of matches, to security workers.
-    pub(super) fn of_outboxes(outboxes: &[Outbox]) -> Vec<Self> {
+    fn of_outboxes(outboxes: &[Outbox]) -> Vec<Self> {
         let by_sender: Vec<_> = outboxes.iter().map(Outbox::fills).collect();
         let receivers = by_sender.first().map_or(0, Vec::len);
         let rings = |number: usize| Self {
@@ -94,7 +120,7 @@ impl Rings {
     }
 
     /// Of packets, from worker to worker.
-    pub(super) fn of_handovers<'a>(handovers: impl Iterator<Item = &'a Handover>) -> Vec<Self> {
+    fn of_handovers<'a>(handovers: impl Iterator<Item = &'a Handover>) -> Vec<Self> {
         let by_sender: Vec<_> = handovers.map(Handover::fills).collect();
         let rings = |number: usize| Self {
             ring: "packets",

@@ -110,9 +110,7 @@ fn admit(
     shared: &Arc<Shared>,
     pages: &Arc<dyn Pages>,
 ) -> io::Result<()> {
-    if shared.threads.load(Ordering::Relaxed) >= THREADS_MAX {
-        return Ok(());
-    }
+    shared.wait_for_thread();
     client.set_nonblocking(false)?;
     shared.enter(Place {
         number,
@@ -137,6 +135,15 @@ fn admit(
 impl Shared {
     fn places(&self) -> MutexGuard<'_, Vec<Place>> {
         self.places.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Wait until there may be one more thread. Those that are too many are about to end, and none
+    /// lives longer than its client's time.
+    fn wait_for_thread(&self) {
+        let is_full = || self.threads.load(Ordering::Relaxed) >= THREADS_MAX;
+        while is_full() && !self.stop.load(Ordering::Relaxed) {
+            std::thread::sleep(Duration::from_millis(1));
+        }
     }
 
     /// Take a place, if need be that of the client that has been asking for longest, or else that

@@ -1,7 +1,7 @@
 //! Threads of the data path and the rings between them.
 
 use super::{Families, numbered, numbers};
-use crate::metrics::Snapshot;
+use crate::metrics::{Counters, Snapshot};
 use crate::worker::idle;
 use prometheus::{IntCounterVec, IntGaugeVec, Opts};
 use std::time::Duration;
@@ -16,6 +16,13 @@ pub(super) fn add(families: &Families, snapshot: &Snapshot) -> Result<(), promet
             &names,
             snapshot.workers.iter().map(|worker| worker.received),
         ),
+    )?;
+    let dropped = |worker: &Counters| worker.dropped.iter().sum();
+    families.counts(
+        "wirelynx_worker_dropped_packets_total",
+        "Packets that the worker dropped, for whatever reason",
+        "worker",
+        numbered(&names, snapshot.workers.iter().map(dropped)),
     )?;
     families.spent(
         "wirelynx_worker_busy_seconds_total",
