@@ -94,7 +94,8 @@ wirelynx_port_missed_packets_total{port=\"net_af_packet0\"} 3
 wirelynx_worker_busy_seconds_total{worker=\"0\"} 1.5
 wirelynx_worker_packets_total{worker=\"0\"} 70
 wirelynx_worker_packets_total{worker=\"1\"} 30
-wirelynx_alerts_total{rule=\"1001\"} 2
+wirelynx_alerts_total{kind=\"a\",rule=\"1001\"} 1
+wirelynx_alerts_total{kind=\"b\",rule=\"1001\"} 1
 ";
 
 /// What the kernel counted: sent on the interface, dropped there, for the sockets, dropped by rings,
@@ -214,9 +215,9 @@ fn the_attack_mix_has_an_attack_for_each_rule_that_is_asked_for() {
         .args(["generate", "bench/pktgen/attacks.scenario", "-o"])
         .arg(&file)
         .current_dir(root())
-        .status()
+        .output()
         .unwrap();
-    assert!(made.success());
+    assert!(made.status.success());
     let read = Command::new(env!("CARGO_BIN_EXE_wirelynx"))
         .args(["read", "--rules", "rules"])
         .arg(&file)

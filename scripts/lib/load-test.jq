@@ -13,10 +13,11 @@ def growth($before; $after):
 def total($name):
     [to_entries[] | select(.key == $name or (.key | startswith($name + "{"))) | .value] | add // 0;
 
-# Values of a metric by its label; those that are 0 are left out.
-def by_label($name):
-    [to_entries[] | select(.key | startswith($name + "{"))
-        | {(.key | capture("=\"(?<label>[^\"]*)\"").label): .value}] | add // {};
+# Sums of a metric by the value of one of its labels.
+def by_label($name; $by):
+    reduce (to_entries[] | select(.key | startswith($name + "{"))) as $sample ({};
+        .[$sample.key | capture("[{,]" + $by + "=\"(?<value>[^\"]*)\"").value]
+            += $sample.value);
 
 def nonzero: with_entries(select(.value != 0));
 
@@ -77,7 +78,7 @@ def trial($before; $after; $kernel_before; $kernel_after):
     | ($before | samples) as $first
     | ($after | samples) as $last
     | growth($first; $last) as $grown
-    | ($grown | by_label("wirelynx_worker_packets_total") | to_entries
+    | ($grown | by_label("wirelynx_worker_packets_total"; "worker") | to_entries
         | sort_by(.key | tonumber) | map(.value)) as $workers
     | ($workers | add // 0) as $of_workers
     | $trial + {
@@ -87,12 +88,12 @@ def trial($before; $after; $kernel_before; $kernel_after):
         kernel: kernel($kernel_before; $kernel_after),
         taken: ($grown | total("wirelynx_packets_received_total")),
         passed: ($grown | total("wirelynx_packets_passed_total")),
-        dropped: ($grown | by_label("wirelynx_packets_dropped_total") | nonzero),
-        untracked: ($grown | by_label("wirelynx_untracked_packets_total") | nonzero),
+        dropped: ($grown | by_label("wirelynx_packets_dropped_total"; "reason") | nonzero),
+        untracked: ($grown | by_label("wirelynx_untracked_packets_total"; "reason") | nonzero),
         matches_dropped: ($grown | total("wirelynx_rule_matches_dropped_total")),
         events_dropped: ($grown | total("wirelynx_events_dropped_total")),
         flows: ($grown | total("wirelynx_flows_created_total")),
-        alerts: ($grown | by_label("wirelynx_alerts_total") | nonzero),
+        alerts: ($grown | by_label("wirelynx_alerts_total"; "rule") | nonzero),
         busy: (($grown | total("wirelynx_worker_busy_seconds_total")) / $elapsed | round_to(2)),
         cores: (($kernel_after.cpu_seconds - $kernel_before.cpu_seconds) / $elapsed | round_to(2)),
         shares: [$workers[] | if $of_workers == 0 then 0
