@@ -483,7 +483,11 @@ mod tests {
         let sets: [(&[&str], &str); 9] = [
             (&["workers.count=4", "capture.queues=2"], "workers.count"),
             (
-                &["workers.count=2", "security.workers=1", "workers.cpus=[1,2]"],
+                &[
+                    "workers.count=2",
+                    "security.workers=1",
+                    "workers.cpus=[1,2]",
+                ],
                 "workers.cpus",
             ),
             (
@@ -498,10 +502,7 @@ mod tests {
                 "output.alert_format",
             ),
             (&["metrics.address=0.0.0.0:1"], "metrics.address"),
-            (
-                &["limits.instances_total=5"],
-                "limits.instances_per_rule",
-            ),
+            (&["limits.instances_total=5"], "limits.instances_per_rule"),
         ];
         for (settings, key) in sets {
             assert!(warned(settings).contains(&key.to_owned()), "{settings:?}");

@@ -96,7 +96,10 @@ impl Layers {
         let mut variables: Vec<(String, String)> = variables.into_iter().collect();
         variables.sort();
         for (name, value) in variables {
-            let Some(rest) = name.strip_prefix(PREFIX).filter(|rest| rest.contains(BETWEEN)) else {
+            let Some(rest) = name
+                .strip_prefix(PREFIX)
+                .filter(|rest| rest.contains(BETWEEN))
+            else {
                 continue;
             };
             let key = rest.replacen(BETWEEN, ".", 1).to_lowercase();
@@ -170,7 +173,10 @@ fn further(path: &Path) -> Result<Vec<PathBuf>, (PathBuf, std::io::Error)> {
     let mut files = Vec::new();
     for entry in std::fs::read_dir(&folder).map_err(failed)? {
         let file = entry.map_err(failed)?.path();
-        if file.extension().is_some_and(|extension| extension == "toml") {
+        if file
+            .extension()
+            .is_some_and(|extension| extension == "toml")
+        {
             files.push(file);
         }
     }
@@ -261,7 +267,10 @@ fn plain(value: &DeValue<'_>) -> Value {
     match value {
         DeValue::String(text) => Value::String(text.to_string()),
         DeValue::Integer(number) => i64::from_str_radix(number.as_str(), number.radix())
-            .map_or_else(|_| Value::String(number.as_str().to_owned()), Value::Integer),
+            .map_or_else(
+                |_| Value::String(number.as_str().to_owned()),
+                Value::Integer,
+            ),
         DeValue::Float(number) => number
             .as_str()
             .parse()
@@ -323,7 +332,10 @@ mod tests {
         let lines: Vec<&str> = found.iter().filter_map(|f| f.split(' ').next()).collect();
         assert_eq!(lines, ["a.toml:2:", "a.toml:3:", "a.toml:4:"], "{found:?}");
         let twice = findings(&read("[idle]\npoll_us = 1\npoll_us = 2\n"));
-        assert!(twice[0].starts_with("a.toml:3: error: duplicate key"), "{twice:?}");
+        assert!(
+            twice[0].starts_with("a.toml:3: error: duplicate key"),
+            "{twice:?}"
+        );
     }
 
     #[test]
@@ -338,7 +350,10 @@ mod tests {
         );
         let found = findings(&read("[captur]\n[capture.queues]\nx = 1\n"));
         assert!(found[0].starts_with("a.toml:1: error: unknown key 'captur'"));
-        assert!(found[1].starts_with("a.toml:2: error: capture.queues: "), "{found:?}");
+        assert!(
+            found[1].starts_with("a.toml:2: error: capture.queues: "),
+            "{found:?}"
+        );
         let huge = findings(&read("[capture]\npackets_max = 99999999999999999999\n"));
         assert!(huge[0].contains("99999999999999999999"), "{huge:?}");
     }
@@ -365,7 +380,10 @@ mod tests {
         assert_eq!(merged["capture"]["queues"].as_integer(), Some(4));
         assert_eq!(merged["capture"]["descriptors"].as_integer(), Some(64));
         assert_eq!(merged["output"]["flows"].as_str(), Some("5"));
-        assert_eq!(layers.place("capture.queues").to_string(), "-X capture.queues=4");
+        assert_eq!(
+            layers.place("capture.queues").to_string(),
+            "-X capture.queues=4"
+        );
     }
 
     #[test]

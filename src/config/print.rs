@@ -27,7 +27,10 @@ pub fn sample() -> String {
             text.push('\n');
             comment(&mut text, key.help);
             let (expected, change) = (key.kind.expected(), key.change.name());
-            comment(&mut text, &format!("[{expected}; default {default}; {change}]"));
+            comment(
+                &mut text,
+                &format!("[{expected}; default {default}; {change}]"),
+            );
             let _ = writeln!(text, "{name} = {default}");
         }
     }

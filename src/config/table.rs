@@ -130,8 +130,9 @@ impl Kind {
             Self::Switch => value.is_bool(),
             Self::Number {
                 least, most, step, ..
-            } => number(value)
-                .is_some_and(|n| (least..=most).contains(&n) && n.is_multiple_of(step)),
+            } => {
+                number(value).is_some_and(|n| (least..=most).contains(&n) && n.is_multiple_of(step))
+            }
             Self::Choice(texts) => value.as_str().is_some_and(|text| texts.contains(&text)),
             Self::Text(_) => value.is_str(),
             Self::Mask => value
@@ -177,7 +178,9 @@ impl Kind {
             Self::Choice(texts) => json!({"type": "string", "enum": texts}),
             Self::Text(_) => json!({"type": "string"}),
             Self::Mask => json!({"type": "string", "pattern": r"^\s*(\([0-9]+:[0-9,\- ]+\)\s*)*$"}),
-            Self::Address => json!({"type": "string", "pattern": r"^(\[[0-9a-fA-F:.%]+\]|[0-9.]+):[0-9]+$"}),
+            Self::Address => {
+                json!({"type": "string", "pattern": r"^(\[[0-9a-fA-F:.%]+\]|[0-9.]+):[0-9]+$"})
+            }
             Self::Texts(_) => json!({"type": "array", "items": {"type": "string"}}),
             Self::Cpus => json!({"type": "array", "items":
                 {"type": "integer", "minimum": 0, "maximum": CPU_MAX}}),
@@ -437,7 +440,10 @@ pub const KEYS: &[Key] = &[
         Kind::Switch,
         "Are equal five-tuples in different VLANs different flows?",
     ),
-    time_out("flows.tcp_half_open_s", "TCP, before the handshake is complete."),
+    time_out(
+        "flows.tcp_half_open_s",
+        "TCP, before the handshake is complete.",
+    ),
     time_out(
         "flows.tcp_established_s",
         "TCP, once both ends talk, or when the handshake was not seen.",

@@ -1,8 +1,8 @@
 //! What is wrong with values that are possible each for itself: with one another, or with the files
 //! that they name.
 
-use super::finding::{Finding, Place};
 use super::Config;
+use super::finding::{Finding, Place};
 use crate::metrics::token::Token;
 use std::path::Path;
 
@@ -123,8 +123,8 @@ impl Check<'_> {
 
     fn output(&mut self) {
         let output = &self.config.output;
-        let devices = ["", "-"].contains(&output.alerts.as_str())
-            || output.alerts.starts_with("/dev/");
+        let devices =
+            ["", "-"].contains(&output.alerts.as_str()) || output.alerts.starts_with("/dev/");
         if output.alerts == output.flows && !devices {
             let text = format!(
                 "{}: alerts and flow records need a file each (output.alerts)",
@@ -140,7 +140,10 @@ impl Check<'_> {
             let folder = Path::new(&file).parent().unwrap_or_else(|| Path::new(""));
             if !file.is_empty() && !folder.as_os_str().is_empty() && !folder.is_dir() {
                 let folder = folder.display();
-                self.warn(key, format!("there is no folder {folder}: mkdir -p {folder}"));
+                self.warn(
+                    key,
+                    format!("there is no folder {folder}: mkdir -p {folder}"),
+                );
             }
         }
         if output.alerts.is_empty() && output.alert_format != "json" {

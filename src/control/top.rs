@@ -110,9 +110,7 @@ fn resolve(address: &str) -> Result<SocketAddr, Failure> {
     let mut found = address
         .to_socket_addrs()
         .map_err(|error| wrong(error.to_string()))?;
-    found
-        .next()
-        .ok_or_else(|| wrong("no such host".to_owned()))
+    found.next().ok_or_else(|| wrong("no such host".to_owned()))
 }
 
 #[cfg(test)]

@@ -71,7 +71,9 @@ fn shown(request: &[u8]) -> Option<&[u8]> {
         let is_it = name.eq_ignore_ascii_case(b"authorization");
         value.get(1..).filter(|_| is_it)
     })?;
-    let (scheme, token) = credentials.trim_ascii().split_at_checked(b"bearer ".len())?;
+    let (scheme, token) = credentials
+        .trim_ascii()
+        .split_at_checked(b"bearer ".len())?;
     Some(token.trim_ascii()).filter(|_| scheme.eq_ignore_ascii_case(b"bearer "))
 }
 
@@ -90,7 +92,8 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let token = token(folder.path(), "s3cret\n").unwrap();
         let permits = |header: &str| {
-            token.permits(format!("GET /metrics HTTP/1.1\r\nHost: x\r\n{header}\r\n\r\n").as_bytes())
+            token
+                .permits(format!("GET /metrics HTTP/1.1\r\nHost: x\r\n{header}\r\n\r\n").as_bytes())
         };
         assert!(permits("Authorization: Bearer s3cret"));
         assert!(permits("authorization:bearer  s3cret "));
@@ -105,9 +108,15 @@ mod tests {
             assert!(!permits(header), "{header}");
         }
         std::fs::write(folder.path().join("token"), "other").unwrap();
-        assert!(permits("Authorization: Bearer other"), "a new token counts at once");
+        assert!(
+            permits("Authorization: Bearer other"),
+            "a new token counts at once"
+        );
         std::fs::remove_file(folder.path().join("token")).unwrap();
-        assert!(!permits("Authorization: Bearer other"), "without a file, nobody may");
+        assert!(
+            !permits("Authorization: Bearer other"),
+            "without a file, nobody may"
+        );
     }
 
     #[test]

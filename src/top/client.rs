@@ -132,7 +132,11 @@ mod tests {
     #[test]
     fn an_answer_has_to_be_one() {
         assert_eq!(body("HTTP/1.0 200 OK\r\nA: b\r\n\r\nx 1\n"), Ok("x 1\n"));
-        assert!(body("HTTP/1.1 404 Not Found\r\n\r\n").unwrap_err().contains("404 Not"));
+        assert!(
+            body("HTTP/1.1 404 Not Found\r\n\r\n")
+                .unwrap_err()
+                .contains("404 Not")
+        );
         assert!(body("SSH-2.0-x\r\n").is_err());
     }
 

@@ -346,7 +346,10 @@ mod tests {
         assert_eq!(sorted[0].text, "Workers, by packets/s");
         assert!(sorted[2].text.starts_with("  10 "));
         assert_eq!(sorted[3].text, "  and 1 more");
-        assert!(GRID.lines(&self::window("", "other 1"), ask(0, 9)).is_empty());
+        assert!(
+            GRID.lines(&self::window("", "other 1"), ask(0, 9))
+                .is_empty()
+        );
     }
 
     #[test]

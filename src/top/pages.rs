@@ -105,7 +105,10 @@ const QUEUES: Grid = Grid {
             "bit/s",
             Of::Rate("wirelynx_queue_received_bytes_total", 8.0),
         ),
-        ("dropped/s", Of::Loss("wirelynx_queue_dropped_packets_total")),
+        (
+            "dropped/s",
+            Of::Loss("wirelynx_queue_dropped_packets_total"),
+        ),
     ],
 };
 
@@ -121,7 +124,10 @@ const WORKERS: Grid = Grid {
             ),
         ),
         ("packets/s", Of::Rate("wirelynx_worker_packets_total", 1.0)),
-        ("dropped/s", Of::Loss("wirelynx_worker_dropped_packets_total")),
+        (
+            "dropped/s",
+            Of::Loss("wirelynx_worker_dropped_packets_total"),
+        ),
         ("flows", Of::Value("wirelynx_worker_flows")),
         (
             "table",
@@ -204,7 +210,11 @@ const LOSSES: [(&str, &str, &str); 13] = [
         "wirelynx_port_error_packets_total",
         "port",
     ),
-    ("packets dropped", "wirelynx_packets_dropped_total", "reason"),
+    (
+        "packets dropped",
+        "wirelynx_packets_dropped_total",
+        "reason",
+    ),
     (
         "queue dropped",
         "wirelynx_queue_dropped_packets_total",
@@ -227,7 +237,11 @@ const LOSSES: [(&str, &str, &str); 13] = [
         "wirelynx_rule_work_exceeded_total",
         "rule",
     ),
-    ("untracked packets", "wirelynx_untracked_packets_total", "reason"),
+    (
+        "untracked packets",
+        "wirelynx_untracked_packets_total",
+        "reason",
+    ),
     (
         "alerts suppressed",
         "wirelynx_alerts_suppressed_total",
@@ -373,7 +387,10 @@ fn losses(window: &Window, rows_max: usize) -> Vec<Line> {
         lines.push(Line::new(Tone::Plain, "  none since the start"));
         return lines;
     }
-    let head = format!("  {:<20}{:<18}{:>10}{:>12}", "what", "why or where", "now/s", "since start");
+    let head = format!(
+        "  {:<20}{:<18}{:>10}{:>12}",
+        "what", "why or where", "now/s", "since start"
+    );
     lines.push(Line::new(Tone::Head, head));
     let hidden = rows.len().saturating_sub(rows_max);
     for (place, name, value, rate, total) in rows.into_iter().take(rows_max) {
@@ -398,9 +415,9 @@ fn reloads(window: &Window) -> Vec<Line> {
     let Some(generation) = scrape.sum("wirelynx_rules_generation") else {
         return Vec::new();
     };
-    let rules = scrape.sum("wirelynx_rules").map_or_else(String::new, |rules| {
-        format!("{} rules, ", scaled(rules))
-    });
+    let rules = scrape
+        .sum("wirelynx_rules")
+        .map_or_else(String::new, |rules| format!("{} rules, ", scaled(rules)));
     let results = scrape.by("wirelynx_rules_reloads_total", "result");
     let failed = results.get("failure").copied().unwrap_or(0.0);
     let tone = if failed > 0.0 { Tone::Bad } else { Tone::Plain };
@@ -427,7 +444,10 @@ mod tests {
         let mut alerts = AlertRates::default();
         alerts.note(window);
         let lines = lines(page, window, &alerts, (0, 80));
-        lines.iter().map(|line| format!("{}\n", line.text)).collect()
+        lines
+            .iter()
+            .map(|line| format!("{}\n", line.text))
+            .collect()
     }
 
     #[test]
@@ -457,7 +477,10 @@ mod tests {
         let window = window(&render(0), &render(3_000));
         assert!(build(window.latest()).contains(env!("CARGO_PKG_VERSION")));
         let overview = text(Page::Overview, &window);
-        assert!(overview.contains("alerts/s, latest first: 1.50 k\n"), "{overview}");
+        assert!(
+            overview.contains("alerts/s, latest first: 1.50 k\n"),
+            "{overview}"
+        );
         for page in [Page::Overview, Page::Ports] {
             let text = text(page, &window);
             assert!(text.contains("\n  0000:3b:00.0 "), "{text}");
@@ -465,16 +488,25 @@ mod tests {
         let workers = text(Page::Workers, &window);
         assert!(workers.contains("packets/s"), "{workers}");
         let losses = text(Page::Losses, &window);
-        assert!(losses.contains("missed by port      0000:3b:00.0          1.50 k      3.00 k"), "{losses}");
+        assert!(
+            losses.contains("missed by port      0000:3b:00.0          1.50 k      3.00 k"),
+            "{losses}"
+        );
         let rules = text(Page::Rules, &window);
-        assert!(rules.contains("\n  7 ") && rules.contains("1.50 k"), "{rules}");
+        assert!(
+            rules.contains("\n  7 ") && rules.contains("1.50 k"),
+            "{rules}"
+        );
     }
 
     #[test]
     fn what_is_not_there_is_left_out() {
         let nothing = window("", "other 1");
         for page in Page::ALL {
-            assert_eq!(text(page, &nothing), "The appliance shows nothing of this.\n");
+            assert_eq!(
+                text(page, &nothing),
+                "The appliance shows nothing of this.\n"
+            );
         }
         let one = window("wirelynx_flows 1", "wirelynx_flows 2");
         assert_eq!(text(Page::Overview, &one), "Totals\n  flows 2\n");

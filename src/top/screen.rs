@@ -151,7 +151,10 @@ impl View {
     /// The page as lines.
     fn body(&self, width: u16) -> Vec<Line> {
         if self.is_help {
-            return HELP.iter().map(|text| Line::new(Tone::Plain, *text)).collect();
+            return HELP
+                .iter()
+                .map(|text| Line::new(Tone::Plain, *text))
+                .collect();
         }
         match &self.window {
             Some(window) => {
@@ -277,9 +280,7 @@ pub fn run(client: Client, view: View, stop: &Arc<AtomicBool>) -> io::Result<()>
 ///
 /// # Errors
 /// The terminal fails, or what is done there.
-pub fn on_terminal(
-    work: impl FnOnce(&mut DefaultTerminal) -> io::Result<()>,
-) -> io::Result<()> {
+pub fn on_terminal(work: impl FnOnce(&mut DefaultTerminal) -> io::Result<()>) -> io::Result<()> {
     let mut terminal = ratatui::try_init()?;
     let result = work(&mut terminal);
     ratatui::try_restore()?;
@@ -362,7 +363,9 @@ mod tests {
             let cells = (0..width).filter_map(|column| buffer.cell((column, row)));
             cells.map(ratatui::buffer::Cell::symbol).collect()
         };
-        (0..height).map(|at| row(at).trim_end().to_owned()).collect()
+        (0..height)
+            .map(|at| row(at).trim_end().to_owned())
+            .collect()
     }
 
     fn press(view: &mut View, code: KeyCode) -> bool {
@@ -373,12 +376,19 @@ mod tests {
     fn an_appliance_that_goes_away_and_comes_back_is_seen() {
         let mut view = view();
         let at = Duration::from_secs;
-        assert_eq!(shot(&view, 0, (80, 24))[2], "Waiting for http://127.0.0.1:9477/metrics");
+        assert_eq!(
+            shot(&view, 0, (80, 24))[2],
+            "Waiting for http://127.0.0.1:9477/metrics"
+        );
         view.take((at(1), scrape(5)));
         assert!(shot(&view, 1, (80, 24))[0].ends_with("every 1 s"));
         view.take((at(2), Err("refused".to_owned())));
         let gone = shot(&view, 8, (80, 24));
-        assert!(gone[0].ends_with("no answer since 7 s: refused"), "{}", gone[0]);
+        assert!(
+            gone[0].ends_with("no answer since 7 s: refused"),
+            "{}",
+            gone[0]
+        );
         assert_eq!(gone[3], "  flows 5", "the last numbers stay");
         view.take((at(9), scrape(6)));
         let back = shot(&view, 9, (80, 24));

@@ -136,7 +136,10 @@ mod tests {
         let scrape = Scrape::parse(text).unwrap();
         assert_eq!(scrape.sum("a"), Some(1.0));
         assert_eq!(scrape.sum("b"), Some(1002.5));
-        assert_eq!(scrape.by("b", "x"), BTreeMap::from([("1", 2.5), ("2", 1000.0)]));
+        assert_eq!(
+            scrape.by("b", "x"),
+            BTreeMap::from([("1", 2.5), ("2", 1000.0)])
+        );
         assert_eq!(scrape.samples("b")[0].label("w"), "q");
         assert_eq!(scrape.samples("b")[0].label("none"), "");
         assert_eq!(scrape.sum("c"), Some(f64::INFINITY));
@@ -152,7 +155,16 @@ mod tests {
 
     #[test]
     fn what_is_no_sample_is_refused_by_its_line() {
-        for line in ["a", "a{", "a{x} 1", "a{x=\"1} 2", "a b", "{x=\"1\"} 2", "=", "<html>"] {
+        for line in [
+            "a",
+            "a{",
+            "a{x} 1",
+            "a{x=\"1} 2",
+            "a b",
+            "{x=\"1\"} 2",
+            "=",
+            "<html>",
+        ] {
             let error = Scrape::parse(&format!("ok 1\n{line}")).unwrap_err();
             assert_eq!(error, "line 2 of the metrics is no sample", "{line}");
         }

@@ -93,7 +93,10 @@ mod tests {
     #[test]
     fn a_counter_that_starts_again_gives_no_negative_rate() {
         // One series of two starts again; summing first would hide it.
-        let window = window("a{x=\"1\"} 500\na{x=\"2\"} 5", "a{x=\"1\"} 8\na{x=\"2\"} 905");
+        let window = window(
+            "a{x=\"1\"} 500\na{x=\"2\"} 5",
+            "a{x=\"1\"} 8\na{x=\"2\"} 905",
+        );
         let rates = window.rates("a", "x").unwrap();
         assert_eq!(rates, BTreeMap::from([("1", 4.0), ("2", 450.0)]));
         assert_eq!(window.rate("a"), Some(454.0));
