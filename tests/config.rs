@@ -130,7 +130,7 @@ print(json.dumps([validator.is_valid(document) for document in documents]))
         .stdin(Stdio::piped())
         .stdout(Stdio::piped())
         .spawn()
-        .expect("python3 with jsonschema: packages python3 and python3-jsonschema");
+        .unwrap_or_else(|error| panic!("packages python3 and python3-jsonschema: {error}"));
     let mut input = python.stdin.take().unwrap();
     input
         .write_all(json!([schema, documents]).to_string().as_bytes())
@@ -314,8 +314,7 @@ fn the_page_is_real() {
     assert_eq!(blocks.len(), 2);
     let mut files = Vec::new();
     for block in blocks {
-        let mut parts = block.split("$ ").skip(1).peekable();
-        while let Some(part) = parts.next() {
+        for part in block.split("$ ").skip(1) {
             let (command, shown) = part.split_once('\n').unwrap();
             if let Some(name) = command.strip_prefix("cat ") {
                 files.push((name, shown));

@@ -132,7 +132,7 @@ impl Terminal {
             .args(arguments)
             .env_remove("TMUX")
             .output()
-            .expect("package tmux");
+            .unwrap_or_else(|error| panic!("package tmux: {error}"));
         let errors = String::from_utf8_lossy(&output.stderr);
         assert!(output.status.success(), "tmux {arguments:?}: {errors}");
         String::from_utf8(output.stdout).unwrap()
@@ -189,11 +189,17 @@ impl Terminal {
         }
     }
 
+    /// An empty screen but for a mark.
+    fn mark(&self, mark: &str) {
+        self.enter(&format!("clear; echo {mark}"));
+        let start = format!("{mark}\nready>");
+        self.until(mark, |screen| screen.starts_with(&start));
+    }
+
     /// Start the view from the shell, below a mark.
     fn top(&self, mark: &str, address: SocketAddr) {
         let program = env!("CARGO_BIN_EXE_wirelynx");
-        self.enter(&format!("clear; echo {mark}"));
-        self.shows(mark);
+        self.mark(mark);
         self.enter(&format!("{program} top --address {address} --interval 0.3"));
         self.shows("[1 overview]");
     }
@@ -259,6 +265,28 @@ fn numbers_and_pages_are_shown_and_keys_work() {
     );
 
     terminal.press(&["Tab"]);
+    rules_are_sorted(&terminal);
+
+    terminal.press(&["?"]);
+    terminal.shows("Ctrl-C         quit");
+    terminal.press(&["1", "p"]);
+    terminal.shows("PAUSED");
+    // What was being drawn is drawn by then.
+    std::thread::sleep(Duration::from_millis(300));
+    let paused = terminal.screen();
+    std::thread::sleep(Duration::from_secs(1));
+    assert_eq!(
+        terminal.screen(),
+        paused,
+        "nothing moves while it is paused"
+    );
+    terminal.press(&["p"]);
+    terminal.until("end of the pause", |screen| !screen.contains("PAUSED"));
+    terminal.press(&["q"]);
+    terminal.is_as_before("first-mark");
+}
+
+fn rules_are_sorted(terminal: &Terminal) {
     let screen = terminal.shows("[5 rules]");
     assert_eq!(words(&screen, "  1 ")[0], "1");
     terminal.press(&["s"]);
@@ -280,21 +308,6 @@ fn numbers_and_pages_are_shown_and_keys_work() {
     );
     terminal.press(&["NPage", "NPage", "NPage", "NPage"]);
     terminal.shows("  60 ");
-
-    terminal.press(&["?"]);
-    terminal.shows("Ctrl-C         quit");
-    terminal.press(&["1", "p"]);
-    let paused = terminal.shows("PAUSED");
-    std::thread::sleep(Duration::from_secs(1));
-    assert_eq!(
-        terminal.screen(),
-        paused,
-        "nothing moves while it is paused"
-    );
-    terminal.press(&["p"]);
-    terminal.until("end of the pause", |screen| !screen.contains("PAUSED"));
-    terminal.press(&["q"]);
-    terminal.is_as_before("first-mark");
 }
 
 #[test]
@@ -376,8 +389,7 @@ fn signals_put_the_terminal_back() {
 #[test]
 fn a_panic_puts_the_terminal_back() {
     let terminal = Terminal::start();
-    terminal.enter("clear; echo fourth-mark");
-    terminal.shows("fourth-mark");
+    terminal.mark("fourth-mark");
     let this = std::env::current_exe().unwrap().display().to_string();
     let one = "--ignored --exact panics_in_a_terminal --nocapture 2>/dev/null";
     terminal.enter(&format!("{this} {one}; echo status=$?"));

@@ -71,12 +71,8 @@ impl Layers {
             self.findings
                 .push(Finding::error(place(error.span()), "", message));
         }
-        let broken: Vec<Place> = self
-            .findings
-            .iter()
-            .skip(first)
-            .map(|f| f.place.clone())
-            .collect();
+        let of_syntax = self.findings.iter().skip(first);
+        let broken: Vec<Place> = of_syntax.map(|finding| finding.place.clone()).collect();
         let mut leaves = Vec::new();
         flatten(table.get_ref(), "", &mut leaves);
         leaves.sort_by_key(|leaf| leaf.span.start);
@@ -169,7 +165,7 @@ impl Layers {
 
 /// The files `conf.d/*.toml` beside `path`, in the order of their names.
 fn further(path: &Path) -> Result<Vec<PathBuf>, (PathBuf, std::io::Error)> {
-    let folder = path.parent().unwrap_or(Path::new("")).join(FOLDER);
+    let folder = path.parent().unwrap_or_else(|| Path::new("")).join(FOLDER);
     if !folder.is_dir() {
         return Ok(Vec::new());
     }

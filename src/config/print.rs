@@ -11,11 +11,13 @@ const WIDTH: usize = 98;
 
 /// The sample file: every key with its meaning, unit, range and default.
 pub fn sample() -> String {
-    let mut text = String::from(
-        "# Configuration of `wirelynx run`. Every key is here with its default; leave out what you do not\n\
-         # change. The line in brackets says what values a key has, its default, and what it takes until a\n\
-         # change counts. How files, environment and -X go together: docs/configuration.md. Made by\n\
-         # `wirelynx config sample`.\n",
+    let mut text = String::new();
+    comment(
+        &mut text,
+        "Configuration of `wirelynx run`. Every key is here with its default; leave out what you do \
+         not change. The line in brackets says what values a key has, its default, and what it \
+         takes until a change counts. How files, environment and -X go together: \
+         docs/configuration.md. Made by `wirelynx config sample`.",
     );
     for (section, title) in SECTIONS {
         let _ = write!(text, "\n[{section}]\n");

@@ -345,8 +345,8 @@ pub const KEYS: &[Key] = &[
         "idle.sleep_us",
         count("microseconds", 0, 1_000_000),
         "Then it sleeps for so long between two looks: a packet waits at most that long and some 60 \
-         microseconds that the kernel adds; the CPU rests. 0: never sleep. The queue must hold what \
-         arrives meanwhile.",
+         microseconds that the kernel adds; the CPU rests. 0: never sleep. The queue must hold \
+         what arrives meanwhile.",
     ),
     Key {
         name: "rules.paths",

@@ -137,7 +137,7 @@ impl Check<'_> {
             ("output.flows", output.flows.clone()),
         ];
         for (key, file) in both {
-            let folder = Path::new(&file).parent().unwrap_or(Path::new(""));
+            let folder = Path::new(&file).parent().unwrap_or_else(|| Path::new(""));
             if !file.is_empty() && !folder.as_os_str().is_empty() && !folder.is_dir() {
                 let folder = folder.display();
                 self.warn(

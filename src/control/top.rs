@@ -61,7 +61,8 @@ fn page(text: &str) -> Result<Page, String> {
 /// Show the appliance until a key or a signal ends it, or once.
 ///
 /// # Errors
-/// The configuration, the address, or the terminal; with `--once` an appliance that does not answer.
+/// The configuration, the address, or the terminal; with `--once`, an appliance that does not
+/// answer.
 pub fn execute(options: &Options) -> Result<(), Failure> {
     let client = client(options)?;
     let view = View::new(&client, options.interval, options.page);

@@ -61,7 +61,8 @@ impl Token {
     }
 }
 
-/// The token in the header of a request. Names of headers and of the scheme are as good in any case.
+/// The token in the header of a request. Names of headers and of the scheme are as good in any
+/// case.
 fn shown(request: &[u8]) -> Option<&[u8]> {
     let mut lines = request.split(|byte| *byte == b'\n').skip(1);
     let credentials = lines.find_map(|line| {
