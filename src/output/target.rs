@@ -205,8 +205,67 @@ fn identity(found: io::Result<Metadata>) -> Option<(u64, u64)> {
 
 #[cfg(test)]
 mod tests {
-    use super::{Existing, RETRY, Target};
+    use super::*;
     use std::fs;
+    use std::sync::Arc;
+    use std::sync::atomic::{AtomicBool, Ordering};
+
+    /// Takes nothing while this is set.
+    struct Stubborn(Arc<AtomicBool>);
+
+    impl Write for Stubborn {
+        fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+            match self.0.load(Ordering::Relaxed) {
+                true => Err(io::ErrorKind::StorageFull.into()),
+                false => Ok(bytes.len()),
+            }
+        }
+
+        fn flush(&mut self) -> io::Result<()> {
+            Ok(())
+        }
+    }
+
+    #[test]
+    fn an_output_without_a_path_is_up_again_when_it_takes_lines() {
+        let refuses = Arc::new(AtomicBool::new(true));
+        let mut target = Target::new(Box::new(Stubborn(Arc::clone(&refuses))));
+        target.write(b"one\n").unwrap();
+        assert!(target.flush().is_err() && target.is_open());
+        target.fail();
+        assert!(!target.is_open());
+        assert_eq!(target.missed(), 1);
+        target.flush().unwrap();
+        assert!(!target.is_open(), "nothing was written that it could take");
+        refuses.store(false, Ordering::Relaxed);
+        target.write(b"two\n").unwrap();
+        target.flush().unwrap();
+        assert!(target.is_open());
+        assert_eq!((target.missed(), target.reopened()), (0, 0));
+    }
+
+    #[test]
+    fn a_file_that_failed_is_opened_again() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("alerts").display().to_string();
+        let refuses = Arc::new(AtomicBool::new(true));
+        let mut target = Target {
+            path: Some(path.clone()),
+            ..Target::new(Box::new(Stubborn(refuses)))
+        };
+        target.write(b"one\n").unwrap();
+        assert!(target.flush().is_err());
+        target.fail();
+        target.write(b"two\n").unwrap();
+        assert!(!target.is_open(), "not at once");
+        assert_eq!(target.missed(), 2);
+        std::thread::sleep(RETRY);
+        target.write(b"three\n").unwrap();
+        target.flush().unwrap();
+        assert!(target.is_open());
+        assert_eq!((target.missed(), target.reopened()), (0, 1));
+        assert_eq!(fs::read_to_string(path).unwrap(), "three\n");
+    }
 
     #[test]
     fn a_file_that_was_moved_is_followed_by_a_new_one() {
@@ -235,66 +294,5 @@ mod tests {
         target.write(b"one\n").unwrap();
         target.flush().unwrap();
         assert_eq!(fs::read_to_string(&path).unwrap(), "one\n");
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use std::sync::Arc;
-    use std::sync::atomic::{AtomicBool, Ordering};
-
-    /// Takes nothing while this is set.
-    struct Stubborn(Arc<AtomicBool>);
-
-    impl Write for Stubborn {
-        fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-            match self.0.load(Ordering::Relaxed) {
-                true => Err(io::ErrorKind::StorageFull.into()),
-                false => Ok(bytes.len()),
-            }
-        }
-
-        fn flush(&mut self) -> io::Result<()> {
-            Ok(())
-        }
-    }
-
-    #[test]
-    fn an_output_without_a_path_is_up_again_when_it_takes_lines() {
-        let refuses = Arc::new(AtomicBool::new(true));
-        let mut target = Target::new(Box::new(Stubborn(Arc::clone(&refuses))), None);
-        target.write(b"one\n").unwrap();
-        assert!(target.flush().is_err() && target.is_open());
-        target.fail();
-        assert!(!target.is_open());
-        assert_eq!(target.missed(), 1);
-        target.flush().unwrap();
-        assert!(!target.is_open(), "nothing was written that it could take");
-        refuses.store(false, Ordering::Relaxed);
-        target.write(b"two\n").unwrap();
-        target.flush().unwrap();
-        assert!(target.is_open());
-        assert_eq!((target.missed(), target.reopened()), (0, 0));
-    }
-
-    #[test]
-    fn a_file_that_failed_is_opened_again() {
-        let folder = tempfile::tempdir().unwrap();
-        let path = folder.path().join("alerts").display().to_string();
-        let refuses = Arc::new(AtomicBool::new(true));
-        let mut target = Target::new(Box::new(Stubborn(refuses)), Some(path.clone()));
-        target.write(b"one\n").unwrap();
-        assert!(target.flush().is_err());
-        target.fail();
-        target.write(b"two\n").unwrap();
-        assert!(!target.is_open(), "not at once");
-        assert_eq!(target.missed(), 2);
-        std::thread::sleep(RETRY);
-        target.write(b"three\n").unwrap();
-        target.flush().unwrap();
-        assert!(target.is_open());
-        assert_eq!((target.missed(), target.reopened()), (0, 1));
-        assert_eq!(std::fs::read_to_string(path).unwrap(), "three\n");
     }
 }

@@ -49,6 +49,7 @@ impl Running {
     }
 
     /// Wait until it says this on standard error; the rest of that line.
+    #[allow(dead_code, reason = "not every test file asks what was said")]
     pub(crate) fn says(&mut self, text: &str) -> String {
         let start = Instant::now();
         loop {
