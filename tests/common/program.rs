@@ -49,7 +49,6 @@ impl Running {
     }
 
     /// Wait until it says this on standard error; the rest of that line.
-    #[allow(dead_code, reason = "not every test file asks what was said")]
     pub(crate) fn says(&mut self, text: &str) -> String {
         let start = Instant::now();
         loop {
@@ -106,6 +105,7 @@ impl Ended {
         self
     }
 
+    #[allow(dead_code, reason = "not every test file asks what was said")]
     pub(crate) fn says(self, text: &str) -> Self {
         assert!(self.err.contains(text), "no '{text}' in: {}", self.err);
         self
