@@ -124,7 +124,6 @@ fn what_cannot_be_sent_is_told() {
     );
     fs::write(folder.join("text"), "no capture, but long enough to be one").unwrap();
     told(&[&folder.join("text")], "text: not a capture file");
-    let none = "nothing was sent";
     socket.set_nonblocking(true).unwrap();
-    assert!(socket.recv(&mut [0; 100]).is_err(), "{none}");
+    assert!(socket.recv(&mut [0; 100]).is_err(), "nothing was sent");
 }
