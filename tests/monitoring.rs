@@ -8,6 +8,7 @@
 )]
 
 #[path = "common/program.rs"]
+#[allow(dead_code, reason = "numbers tell here what others read in the log")]
 mod program;
 
 use program::{PATIENCE, Running, generate, turn, with_settings};
