@@ -409,7 +409,14 @@ fn without_times(line: &str) -> String {
 /// Every Markdown document of the repository.
 fn documents() -> Vec<PathBuf> {
     let mut files = vec![root().join("README.md"), root().join("CHANGELOG.md")];
-    for folder in ["bench", "docs", "hugepages", "rules", "rules/lists"] {
+    for folder in [
+        "bench",
+        "bench/pktgen",
+        "docs",
+        "hugepages",
+        "rules",
+        "rules/lists",
+    ] {
         for entry in fs::read_dir(root().join(folder)).unwrap() {
             let path = entry.unwrap().path();
             if path.extension().is_some_and(|extension| extension == "md") {

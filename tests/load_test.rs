@@ -3,6 +3,7 @@
 
 #![allow(
     clippy::unwrap_used,
+    clippy::expect_used,
     reason = "this file is a test throughout, and may stop at the first surprise"
 )]
 #![forbid(unsafe_code)]
