@@ -71,8 +71,12 @@ impl Layers {
             self.findings
                 .push(Finding::error(place(error.span()), "", message));
         }
-        let of_syntax = self.findings.iter().skip(first);
-        let broken: Vec<Place> = of_syntax.map(|finding| finding.place.clone()).collect();
+        let broken: Vec<Place> = self
+            .findings
+            .iter()
+            .skip(first)
+            .map(|f| f.place.clone())
+            .collect();
         let mut leaves = Vec::new();
         flatten(table.get_ref(), "", &mut leaves);
         leaves.sort_by_key(|leaf| leaf.span.start);
