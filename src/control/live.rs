@@ -13,10 +13,12 @@
 use super::cores::{self, Machine, Plan, Wishes};
 use super::load::Source;
 use super::pipeline::share_of;
+use super::pulse::Pulse;
 use super::read::conclude;
 use super::reloader::{Control, Crew, Inbox, Reloader, SecurityInbox, Shown};
+use super::service::{Look, Manager, Service};
 use super::socket::Listener;
-use super::{Failure, is_shared, limiter, load, suppression, target};
+use super::{Failure, is_shared, limiter, load, log_target, suppression};
 use crate::capture::dpdk::{self, DpdkCapture, Monitor};
 use crate::capture::{self, Burst, Capture, Progress};
 use crate::config::Config;
@@ -83,6 +85,8 @@ struct Run {
     workers: Vec<Mutex<OfWorker>>,
     security: Vec<Mutex<OfSecurity>>,
     shown: Shown,
+    /// Of the workers, then of the security workers.
+    pulse: Arc<Pulse>,
 }
 
 /// Run until SIGINT or SIGTERM, or until the configuration says so.
@@ -90,6 +94,16 @@ struct Run {
 /// # Errors
 /// The configuration, a rule under `strict`, a port, or an output.
 pub(super) fn run(config: &Config) -> Result<(), Failure> {
+    let manager = Arc::new(Manager::from_environment());
+    let result = run_under(config, &manager);
+    if let Err(failure) = &result {
+        manager.status(&failure.to_string());
+    }
+    result
+}
+
+/// The same, which tells the service manager how it goes.
+fn run_under(config: &Config, manager: &Arc<Manager>) -> Result<(), Failure> {
     if config.capture.ports.is_empty() {
         let text = "capture.ports: name at least one port".to_owned();
         return Err(Failure::Usage(text));
@@ -106,12 +120,14 @@ pub(super) fn run(config: &Config) -> Result<(), Failure> {
         lists: Some(config.rules.lists.clone()).filter(|lists| !lists.is_empty()),
     };
     let lists = source.lists.as_deref();
+    manager.status("reading the rules");
     let loaded = load::rules(&source.paths, mode, lists, config.rules.strict)?;
     tracing::info!(rules = loaded.rules.programs.len(), "rules loaded");
     let signals = Signals {
         stop,
         hangup,
         listener,
+        manager: Arc::clone(manager),
     };
     go(config, source, &loaded, signals)
 }
@@ -121,6 +137,8 @@ struct Signals {
     stop: Arc<AtomicBool>,
     hangup: Arc<AtomicBool>,
     listener: Option<Listener>,
+    /// The service manager, which is told in turn.
+    manager: Arc<Manager>,
 }
 
 /// From the start of the ports to the final account.
@@ -130,6 +148,7 @@ fn go(
     loaded: &load::Loaded,
     signals: Signals,
 ) -> Result<(), Failure> {
+    signals.manager.status("starting the ports");
     let probed = dpdk::probe(&dpdk::Settings::new(config))?;
     let ports = probed.offers().into_iter().map(cores::Port::from).collect();
     let plan = plan(config, ports, &loaded.rules)?;
@@ -152,6 +171,7 @@ fn go(
         workers: (0..crew.workers).map(|_| Mutex::default()).collect(),
         security: (0..crew.security).map(|_| Mutex::default()).collect(),
         shown: Arc::clone(&shown),
+        pulse: Arc::new(Pulse::new(crew.workers + crew.security)),
     });
     let overview = Arc::new(Overview {
         run: Arc::clone(&run),
@@ -168,7 +188,13 @@ fn go(
         Arc::clone(&rules),
         shown,
     );
-    let control = Control::start(reloader, signals.hangup, signals.listener)?;
+    let manager = signals.manager;
+    let control = Control::start(
+        reloader,
+        signals.hangup,
+        signals.listener,
+        Arc::clone(&manager),
+    )?;
     let crowd = Crowd {
         rules,
         settings,
@@ -177,7 +203,9 @@ fn go(
         idle: config.idle,
     };
     let threads = crowd.start(&run, captures, queues, (inboxes, security_inboxes))?;
+    let service = tell(manager, &overview)?;
     let result = threads.wait(&run);
+    service.stop();
     control.stop();
     if let Some(server) = server {
         server.stop();
@@ -411,6 +439,7 @@ impl Follower {
         if let Some(Ok(mut shown)) = run.workers.get(number).map(Mutex::lock) {
             *shown = last;
         }
+        run.pulse.retire(number);
         result
     }
 
@@ -510,6 +539,7 @@ impl Follower {
         if self.shown.elapsed() >= SHOW_EVERY {
             self.shown = Instant::now();
             self.show();
+            self.run.pulse.beat(self.number);
         }
     }
 
@@ -539,6 +569,7 @@ fn verify(
     (run, number): (&Run, usize),
 ) {
     let mut shown = Instant::now();
+    let place = run.workers.len() + number;
     loop {
         inbox.serve(&mut worker);
         let progress = worker.work(&mut queue);
@@ -557,8 +588,10 @@ fn verify(
                 slot.counters = worker.counters();
                 slot.dropped = queue.dropped();
             }
+            run.pulse.beat(place);
         }
     }
+    run.pulse.retire(place);
     let last = OfSecurity {
         counters: worker.counters(),
         dropped: queue.finish(),
@@ -600,6 +633,43 @@ impl Overview {
         }
         Ok(snapshot)
     }
+
+    /// What the service manager shows.
+    fn look(&self) -> Look {
+        let ports = self.monitor.snapshot().ports;
+        let links_down = ports.iter().filter(|port| !port.link_up);
+        let summary = self
+            .snapshot()
+            .map_or_else(|error| error, |all| in_short(&all));
+        Look {
+            links_down: links_down.map(|port| port.device.clone()).collect(),
+            summary,
+        }
+    }
+}
+
+/// How it goes, in one line.
+fn in_short(all: &Snapshot) -> String {
+    let account = all.account();
+    let missed: u64 = all.ports.iter().map(|port| port.missed).sum();
+    let dropped: u64 = account.dropped.iter().sum();
+    let alerts: u64 = all.of_places(|c| &c.alerts).iter().map(|(_, n)| n).sum();
+    format!(
+        "packets received {}, dropped {dropped}, missed by ports {missed}; alerts {alerts}; \
+         rules {} of generation {}",
+        account.received,
+        all.rules.len(),
+        all.reloads.generation
+    )
+}
+
+/// Have the service manager told how the run goes.
+fn tell(manager: Arc<Manager>, overview: &Arc<Overview>) -> Result<Service, Failure> {
+    let run = &overview.run;
+    let (pulse, ending) = (Arc::clone(&run.pulse), Arc::clone(&run.stop));
+    let overview = Arc::clone(overview);
+    let look = move || overview.look();
+    Ok(Service::start(manager, pulse, ending, look)?)
 }
 
 /// The control socket, if one is wanted.
@@ -651,7 +721,7 @@ fn sinks(config: &Config, rules: &Arc<RuleSet>, settings: &Settings) -> Result<S
     super::distinct(&config.output.alerts, &config.output.flows)?;
     let file = |path: &String| match path.is_empty() {
         true => Ok(None),
-        false => target(path).map(Some),
+        false => log_target(path).map(Some),
     };
     Ok(Sinks {
         alerts: file(&config.output.alerts)?,

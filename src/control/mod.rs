@@ -8,12 +8,14 @@ pub mod load;
 pub mod pipeline;
 pub mod progress;
 pub mod protocols;
+pub mod pulse;
 pub mod read;
 pub mod reload;
 pub mod reloader;
 pub mod rules;
 pub mod rules_test;
 pub mod run;
+pub mod service;
 pub mod socket;
 
 use crate::output::limit::{self, Limit, Limiter};
@@ -151,6 +153,18 @@ fn spare(inputs: &[String], output: &str) -> Result<(), Failure> {
 pub fn target(path: &str) -> Result<Target, Failure> {
     let again = Some(path.to_owned()).filter(|path| path != "-");
     Ok(Target::new(create(path)?, again))
+}
+
+/// The same for the appliance, whose output goes on where that of the run before ended.
+///
+/// # Errors
+/// It cannot be opened.
+pub fn log_target(path: &str) -> Result<Target, Failure> {
+    // What is no file has no end to go on at.
+    if std::fs::metadata(path).map_or(path == "-", |found| !found.is_file()) {
+        return target(path);
+    }
+    Target::append(path).map_err(|error| Failure::Running(format!("{path}: {error}")))
 }
 
 /// Do both outputs go to one place?
