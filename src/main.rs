@@ -3,7 +3,7 @@
 //! Exit status: 0 done, 1 failed while running, 2 wrong usage, configuration or rule.
 #![forbid(unsafe_code)]
 
-use clap::{Parser, Subcommand};
+use clap::{CommandFactory as _, Parser, Subcommand};
 use std::process::ExitCode;
 use wirelynx::control;
 
@@ -34,6 +34,9 @@ enum Command {
     /// Print attribute values of every packet of a capture file
     #[command(after_help = control::extract::EXAMPLES)]
     Extract(control::extract::Options),
+    /// Make man pages or completions
+    #[command(hide = true)]
+    Generate(control::generate::Options),
 }
 
 fn main() -> ExitCode {
@@ -45,6 +48,7 @@ fn main() -> ExitCode {
         Command::Rules(options) => control::rules::execute(&options),
         Command::Protocols(options) => control::protocols::execute(&options),
         Command::Extract(options) => control::extract::execute(&options),
+        Command::Generate(options) => control::generate::execute(&options, Arguments::command()),
     };
     match result {
         Ok(()) => ExitCode::SUCCESS,

@@ -2,6 +2,7 @@
 
 pub mod cores;
 pub mod extract;
+pub mod generate;
 #[cfg(feature = "dpdk")]
 mod live;
 pub mod load;
