@@ -3,7 +3,7 @@
 //! Exit status: 0 done, 1 failed while running, 2 wrong usage, configuration or rule.
 #![forbid(unsafe_code)]
 
-use clap::{Parser, Subcommand};
+use clap::{CommandFactory as _, Parser, Subcommand};
 use std::process::ExitCode;
 use wirelynx::control;
 
@@ -43,6 +43,9 @@ enum Command {
     /// Watch a running appliance in a terminal
     #[command(after_help = control::top::EXAMPLES)]
     Top(control::top::Options),
+    /// Make man pages or completions
+    #[command(hide = true)]
+    Generate(control::generate::Options),
 }
 
 fn main() -> ExitCode {
@@ -57,6 +60,7 @@ fn main() -> ExitCode {
         Command::Extract(options) => control::extract::execute(&options),
         Command::Config(options) => control::config::execute(&options),
         Command::Top(options) => control::top::execute(&options),
+        Command::Generate(options) => control::generate::execute(&options, Arguments::command()),
     };
     match result {
         Ok(()) => ExitCode::SUCCESS,

@@ -17,6 +17,7 @@ use super::overview::{OfSecurity, OfWorker, Overview, Rings, Run, Site};
 use super::pipeline::share_of;
 use super::read::conclude;
 use super::reloader::{Control, Crew, Inbox, Reloader, SecurityInbox, Shown};
+use super::service::{Manager, Service};
 use super::socket::Listener;
 use super::{Failure, is_shared, limiter, load, target};
 use crate::capture::dpdk::{self, DpdkCapture};
@@ -70,6 +71,16 @@ const LAST_WAIT: Duration = Duration::from_secs(10);
 /// # Errors
 /// The configuration, a rule under `strict`, a port, or an output.
 pub(super) fn run(config: &Config) -> Result<(), Failure> {
+    let manager = Arc::new(Manager::from_environment());
+    let result = run_under(config, &manager);
+    if let Err(failure) = &result {
+        manager.status(&failure.to_string());
+    }
+    result
+}
+
+/// The same, which tells the service manager how it goes.
+fn run_under(config: &Config, manager: &Arc<Manager>) -> Result<(), Failure> {
     if config.capture.ports.is_empty() {
         let text = "capture.ports: name at least one port".to_owned();
         return Err(Failure::Usage(text));
@@ -86,12 +97,14 @@ pub(super) fn run(config: &Config) -> Result<(), Failure> {
         lists: Some(config.rules.lists.clone()).filter(|lists| !lists.is_empty()),
     };
     let lists = source.lists.as_deref();
+    manager.status("reading the rules");
     let loaded = load::rules(&source.paths, mode, lists, config.rules.strict)?;
     tracing::info!(rules = loaded.rules.programs.len(), "rules loaded");
     let signals = Signals {
         stop,
         hangup,
         listener,
+        manager: Arc::clone(manager),
     };
     go(config, source, &loaded, signals)
 }
@@ -101,6 +114,8 @@ struct Signals {
     stop: Arc<AtomicBool>,
     hangup: Arc<AtomicBool>,
     listener: Option<Listener>,
+    /// The service manager, which is told in turn.
+    manager: Arc<Manager>,
 }
 
 /// From the start of the ports to the final account.
@@ -112,6 +127,7 @@ fn go(
 ) -> Result<(), Failure> {
     let site = Arc::new(Site::default());
     let server = site.serve(config)?;
+    signals.manager.status("starting the ports");
     preflight::machine(config, &loaded.rules)?;
     let probed = dpdk::probe(&dpdk::Settings::new(config))?;
     preflight::ports(config, &loaded.rules, probed.devices())?;
@@ -140,7 +156,13 @@ fn go(
         Arc::clone(&rules),
         shown,
     );
-    let control = Control::start(reloader, signals.hangup, signals.listener)?;
+    let manager = signals.manager;
+    let control = Control::start(
+        reloader,
+        signals.hangup,
+        signals.listener,
+        Arc::clone(&manager),
+    )?;
     let crowd = Crowd {
         rules,
         settings,
@@ -161,7 +183,9 @@ fn go(
     if let Some(server) = &server {
         tracing::info!("metrics on http://{}/metrics", server.address());
     }
+    let service = tell(manager, &overview)?;
     let result = threads.wait(&run);
+    service.stop();
     control.stop();
     if let Some(server) = server {
         server.stop();
@@ -402,6 +426,7 @@ impl Follower {
         if let Some(Ok(mut shown)) = run.workers.get(number).map(Mutex::lock) {
             *shown = last;
         }
+        run.pulse.retire(number);
         result
     }
 
@@ -501,6 +526,7 @@ impl Follower {
         if self.shown.elapsed() >= SHOW_EVERY {
             self.shown = Instant::now();
             self.show();
+            self.run.pulse.beat(self.number);
         }
     }
 
@@ -537,6 +563,7 @@ fn verify(
     (run, number): (&Run, usize),
 ) {
     let mut shown = Instant::now();
+    let place = run.workers.len() + number;
     loop {
         inbox.serve(&mut worker);
         let progress = worker.work(&mut queue);
@@ -557,8 +584,10 @@ fn verify(
                 slot.dropped = queue.dropped();
                 slot.alive = Some(shown);
             }
+            run.pulse.beat(place);
         }
     }
+    run.pulse.retire(place);
     let last = OfSecurity {
         counters: worker.counters(),
         idle: idle.counters(),
@@ -568,6 +597,15 @@ fn verify(
     if let Some(Ok(mut slot)) = run.security.get(number).map(Mutex::lock) {
         *slot = last;
     }
+}
+
+/// Have the service manager told how the run goes.
+fn tell(manager: Arc<Manager>, overview: &Arc<Overview>) -> Result<Service, Failure> {
+    let run = &overview.run;
+    let (pulse, ending) = (Arc::clone(&run.pulse), Arc::clone(&run.stop));
+    let overview = Arc::clone(overview);
+    let look = move || overview.look();
+    Ok(Service::start(manager, pulse, ending, look)?)
 }
 
 /// The control socket, if one is wanted.

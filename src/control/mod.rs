@@ -4,6 +4,7 @@ pub mod config;
 pub mod cores;
 pub mod doctor;
 pub mod extract;
+pub mod generate;
 #[cfg(feature = "dpdk")]
 mod live;
 pub mod load;
@@ -12,12 +13,14 @@ mod overview;
 pub mod pipeline;
 pub mod progress;
 pub mod protocols;
+pub mod pulse;
 pub mod read;
 pub mod reload;
 pub mod reloader;
 pub mod rules;
 pub mod rules_test;
 pub mod run;
+pub mod service;
 pub mod socket;
 pub mod top;
 

@@ -1,6 +1,8 @@
 //! What there is to see of a run from outside: numbers, health, readiness.
 
+use super::pulse::Pulse;
 use super::reloader::{Crew, Shown};
+use super::service::Look;
 use super::{Failure, suppression};
 use crate::capture;
 use crate::capture::dpdk::{self, Monitor, QueueCounts};
@@ -56,6 +58,8 @@ pub(super) struct Run {
     pub(super) workers: Vec<Mutex<OfWorker>>,
     pub(super) security: Vec<Mutex<OfSecurity>>,
     pub(super) shown: Shown,
+    /// Of the workers, then of the security workers.
+    pub(super) pulse: Arc<Pulse>,
 }
 
 impl Run {
@@ -67,6 +71,7 @@ impl Run {
             workers: (0..crew.workers).map(|_| Mutex::default()).collect(),
             security: (0..crew.security).map(|_| Mutex::default()).collect(),
             shown,
+            pulse: Arc::new(Pulse::new(crew.workers + crew.security)),
         }
     }
 }
@@ -162,6 +167,19 @@ pub(super) struct Overview {
 }
 
 impl Overview {
+    /// What the service manager shows.
+    pub(super) fn look(&self) -> Look {
+        let ports = self.monitor.snapshot().ports;
+        let links_down = ports.iter().filter(|port| !port.link_up);
+        let summary = self
+            .snapshot()
+            .map_or_else(|error| error, |all| in_short(&all));
+        Look {
+            links_down: links_down.map(|port| port.device.clone()).collect(),
+            summary,
+        }
+    }
+
     /// Everything, at this moment.
     pub(super) fn snapshot(&self) -> Result<Snapshot, String> {
         let mut snapshot = {
@@ -325,6 +343,21 @@ fn progress(thread: String, alive: Option<Instant>) -> Option<Progress> {
         thread,
         timestamp_seconds: at.as_secs_f64(),
     })
+}
+
+/// How it goes, in one line.
+fn in_short(all: &Snapshot) -> String {
+    let account = all.account();
+    let missed: u64 = all.ports.iter().map(|port| port.missed).sum();
+    let dropped: u64 = account.dropped.iter().sum();
+    let alerts: u64 = all.of_places(|c| &c.alerts).iter().map(|(_, n)| n).sum();
+    format!(
+        "packets received {}, dropped {dropped}, missed by ports {missed}; alerts {alerts}; \
+         rules {} of generation {}",
+        account.received,
+        all.rules.len(),
+        all.reloads.generation
+    )
 }
 
 /// What the listener shows: from the start of the program on, and before there is anything to

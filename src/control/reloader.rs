@@ -5,6 +5,7 @@
 //! set with an error is refused as a whole, and the one that runs goes on.
 
 use super::load::{self, Refused, Source};
+use super::service::Manager;
 use super::socket::Listener;
 use crate::metrics::Snapshot;
 use crate::output::writer::Queue;
@@ -329,7 +330,7 @@ pub struct Control {
 }
 
 impl Control {
-    /// Start it. `hangup` is set by SIGHUP.
+    /// Start it. `hangup` is set by SIGHUP; `manager` is told of each reload.
     ///
     /// # Errors
     /// The system gives no thread.
@@ -337,19 +338,19 @@ impl Control {
         mut reloader: Reloader,
         hangup: Arc<AtomicBool>,
         listener: Option<Listener>,
+        manager: Arc<Manager>,
     ) -> io::Result<Self> {
         let stop = Arc::new(AtomicBool::new(false));
         let stopped = Arc::clone(&stop);
         let thread = std::thread::Builder::new()
             .name("control".to_owned())
             .spawn(move || {
+                let mut reload = || manager.reload(|| reloader.reload());
                 while !stopped.load(Ordering::Relaxed) {
                     if hangup.swap(false, Ordering::Relaxed) {
-                        reloader.reload();
+                        reload();
                     }
-                    let served = listener
-                        .as_ref()
-                        .is_some_and(|l| l.serve(&mut || reloader.reload()));
+                    let served = listener.as_ref().is_some_and(|l| l.serve(&mut reload));
                     if !served {
                         std::thread::sleep(POLL);
                     }
@@ -536,7 +537,8 @@ mod tests {
             let shown = Arc::clone(&reloader.shown);
             let hangup = Arc::new(AtomicBool::new(true));
             let listener = Listener::bind(&path).unwrap();
-            let control = Control::start(reloader, hangup, Some(listener)).unwrap();
+            let manager = Arc::new(Manager::from_environment());
+            let control = Control::start(reloader, hangup, Some(listener), manager).unwrap();
             let answer = super::super::socket::ask_reload(&path).unwrap();
             assert!(
                 answer.starts_with(r#"{"result":"success","generation":3,"#),

@@ -62,6 +62,15 @@ impl Veth {
         assert!(status.unwrap().success());
     }
 
+    /// Have an interface beside `rx0` be `up` or `down`.
+    #[allow(dead_code, reason = "not every test has a link go down")]
+    pub(crate) fn set(&self, interface: &str, state: &str) {
+        assert!(ip(&format!(
+            "-n {} link set {interface} {state}",
+            self.here
+        )));
+    }
+
     /// Take `rx0` away, and with it `tx0`.
     pub(crate) fn unplug(&self) {
         assert!(ip(&format!("-n {} link del rx0", self.here)));
