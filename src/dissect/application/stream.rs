@@ -215,10 +215,11 @@ impl Applications {
     /// Bytes that [`Applications::new`] takes with these settings; they are touched as flows with
     /// applications come.
     pub fn bytes(settings: &Settings) -> usize {
+        const EACH: usize =
+            size_of::<Conversation>() + Reassembly::BYTES_PER_FLOW + size_of::<u32>();
         let count = |count: u32| usize::try_from(count).unwrap_or(usize::MAX);
-        let each = size_of::<Conversation>() + Reassembly::BYTES_PER_FLOW + size_of::<u32>();
         let blocks = count(settings.waiting_blocks).saturating_add(count(settings.partial_blocks));
-        let flows = count(settings.flows_max).saturating_mul(each);
+        let flows = count(settings.flows_max).saturating_mul(EACH);
         flows.saturating_add(blocks.saturating_mul(BLOCK_BYTES))
     }
 
