@@ -172,7 +172,7 @@ fn huge_pages_are_a_sum_and_commands() {
     let terms: Vec<u64> = text
         .lines()
         .filter(|line| line.contains("  port ") || line.contains("  DPDK itself"))
-        .map(|line| number(line))
+        .map(number)
         .collect();
     assert_eq!(terms.len(), 3, "{text}");
     // By hand: (2 x (4096 + 448) + 384) x 2368.
