@@ -289,6 +289,16 @@ fn every_protocol_is_documented() {
     generated::check("docs/protocols.md", &format!("```text\n{list}```\n"));
 }
 
+#[test]
+fn every_check_is_documented() {
+    let mut table = String::from("| id | looks at | because |\n|---|---|---|\n");
+    for check in wirelynx::control::doctor::CHECKS {
+        let (id, looks_at, why) = (check.id, check.looks_at, check.why);
+        writeln!(table, "| `{id}` | {looks_at} | {why} |").unwrap();
+    }
+    generated::check("docs/doctor.md", &table);
+}
+
 /// Blocks of a document between fences of this kind.
 fn blocks<'t>(text: &'t str, kind: &str) -> Vec<&'t str> {
     let fence = format!("```{kind}\n");

@@ -614,7 +614,7 @@ fn what_cannot_start_says_why_and_ends() {
         (
             &[null, "output.alerts=no/where"],
             &[1],
-            "no/where: No such file",
+            "output.alerts no/where: there is no folder no",
         ),
         (
             &[null, "rules.paths=[\"nowhere\"]"],

@@ -1,5 +1,5 @@
-//! What live ports take of the machine, and how they are named: known without DPDK, so that it can be
-//! said before anything is started.
+//! What live ports take of the machine, and how they are named: known without DPDK, so that it can
+//! be said before anything is started.
 
 use memory::pool;
 

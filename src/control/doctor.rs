@@ -1,8 +1,9 @@
 //! `wirelynx doctor`: is this machine ready for a configuration?
 //!
-//! Each check gives findings: what it looked at, how good that is, why it matters, and the one command
-//! that mends it. A *failure* is what `wirelynx run` refuses, because it cannot work; a *warning* works,
-//! but slower, less exactly, or with a loss to come. `wirelynx run` makes the same checks at start.
+//! Each check gives findings: what it looked at, how good that is, why it matters, and the one
+//! command that mends it. A *failure* is what `wirelynx run` refuses, because it cannot work; a
+//! *warning* works, but slower, less exactly, or with a loss to come. `wirelynx run` makes the same
+//! checks at start.
 //!
 //! ```text
 //! System (files below a root, a few calls) --+
@@ -22,6 +23,8 @@ mod ports;
 mod processor;
 mod rules;
 pub mod system;
+#[cfg(test)]
+mod test_machines;
 #[cfg(test)]
 mod tests;
 mod time;

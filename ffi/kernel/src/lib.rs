@@ -1,5 +1,6 @@
 //! Questions to Linux that no file answers: is the system clock steered, and which driver and
-//! firmware does a network interface have? Nothing is changed by asking, and no privilege is needed.
+//! firmware does a network interface have? Nothing is changed by asking, and no privilege is
+//! needed.
 
 use std::time::Duration;
 
@@ -112,8 +113,10 @@ fn text(bytes: &[u8]) -> String {
     String::from_utf8_lossy(bytes).trim().to_owned()
 }
 
-#[cfg(all(test, target_os = "linux"))]
+#[cfg(test)]
 mod tests {
+    #![cfg(target_os = "linux")]
+
     use super::*;
 
     #[test]

@@ -122,10 +122,10 @@ fn start_eal(settings: &Settings) -> Result<Eal, Error> {
     let arguments = settings::eal_arguments(settings, machine)?;
     info!(arguments = arguments.join(" "), "starting EAL");
     if arguments.iter().any(|argument| argument == "--no-huge") {
-        warn!(
+        info!(
             free = machine.huge_bytes >> 20,
             needed = settings::memory_needed(settings) >> 20,
-            "receiving without huge pages (MiB), which is slower; hugepages/reserve reserves them"
+            "receiving without huge pages (MiB), which is slower"
         );
     }
     Eal::init(&arguments).map_err(|error| Error::Environment {

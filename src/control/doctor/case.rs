@@ -19,6 +19,8 @@ pub enum Kind {
     Files(Vec<String>),
     /// Another virtual device, or the name of one that `capture.eal` makes.
     Other,
+    /// Nothing that DPDK would find: an interface of the kernel, most often.
+    Unknown,
 }
 
 /// A port of the configuration, or an adapter that could be one.
@@ -35,7 +37,7 @@ pub struct Port {
 }
 
 impl Port {
-    fn configured(system: &System, device: &str) -> Self {
+    fn configured(system: &System, device: &str, eal: &[String]) -> Self {
         let mut parts = device.split(',');
         let name = parts.next().unwrap_or(device).to_owned();
         let arguments: Vec<(&str, &str)> = parts.filter_map(|part| part.split_once('=')).collect();
@@ -51,8 +53,10 @@ impl Port {
             Kind::Files(files)
         } else if let (true, Some(interface)) = (reads_interface(&name), interfaces.first()) {
             Kind::Interface(interface.clone())
-        } else {
+        } else if is_virtual(&name, eal) {
             Kind::Other
+        } else {
+            Kind::Unknown
         };
         Self {
             device: device.to_owned(),
@@ -99,6 +103,13 @@ impl Port {
     }
 }
 
+/// Is it the name of a virtual device, or of one that the arguments for EAL make, or an index?
+fn is_virtual(name: &str, eal: &[String]) -> bool {
+    let named = |argument: &String| argument.split(['=', ',']).any(|part| part == name);
+    let driver = name.starts_with("net_") || name.starts_with("eth_");
+    driver || name.parse::<u16>().is_ok() || eal.iter().any(named)
+}
+
 /// Do devices of this name receive from an interface of the kernel, which has to be there?
 fn reads_interface(name: &str) -> bool {
     ["net_af_packet", "net_af_xdp", "net_pcap"]
@@ -127,7 +138,9 @@ impl<'a> Case<'a> {
     /// Look at the ports of the configuration, and plan for them.
     pub fn new(system: &'a System, config: &'a Config, rules: Option<&'a RuleSet>) -> Self {
         let named = config.capture.ports.iter();
-        let mut ports: Vec<Port> = named.map(|port| Port::configured(system, port)).collect();
+        let mut ports: Vec<Port> = named
+            .map(|port| Port::configured(system, port, &config.capture.eal))
+            .collect();
         if ports.is_empty() {
             let devices = Device::ethernet(system).into_iter();
             ports.extend(devices.map(Port::possible));

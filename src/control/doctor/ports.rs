@@ -5,7 +5,7 @@ use super::adapters::{Model, version};
 use super::case::{Case, Kind, Port};
 use super::finding::{Check, Finding};
 use super::pci::Device;
-use super::system::Survey;
+use super::system::{Survey, bind};
 
 /// Presence.
 pub(super) const DEVICE: Check = Check {
@@ -177,6 +177,13 @@ fn presence(case: &Case<'_>, port: &Port, findings: &mut Vec<Finding>) -> bool {
             findings.push(DEVICE.failure(&port.name, text, format!("ls -l {file}")));
             false
         }
+        Kind::Unknown => {
+            let text = "neither a PCI address nor a virtual device";
+            let name = &port.name;
+            let ports = format!("capture.ports='[\"net_af_packet0,iface={name}\"]'");
+            findings.push(DEVICE.failure(name, text, case.set(&ports)));
+            false
+        }
         Kind::Other => {
             findings.push(DEVICE.ok(&port.name, "a virtual device"));
             true
@@ -185,7 +192,7 @@ fn presence(case: &Case<'_>, port: &Port, findings: &mut Vec<Finding>) -> bool {
 }
 
 fn driver(case: &Case<'_>, port: &Port, device: &Device) -> Finding {
-    let bind = format!("dpdk-devbind.py -b vfio-pci {}", device.address);
+    let bind = bind(&device.address);
     let interface = device.interfaces.first().map_or("", String::as_str);
     let named = match interface.is_empty() {
         true => String::new(),
@@ -279,7 +286,7 @@ fn interface(port: &Port) -> Option<&str> {
     match &port.kind {
         Kind::Interface(interface) => Some(interface),
         Kind::Pci(device) => device.as_ref()?.interfaces.first().map(String::as_str),
-        Kind::Files(_) | Kind::Other => None,
+        Kind::Files(_) | Kind::Other | Kind::Unknown => None,
     }
 }
 

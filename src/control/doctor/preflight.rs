@@ -3,6 +3,7 @@
 
 use super::case::Case;
 use super::finding::{Finding, Level};
+use super::processor::PLAN;
 use super::system::System;
 use super::{examine, ports, survey};
 use crate::config::Config;
@@ -38,6 +39,8 @@ pub(in crate::control) fn ports<'d>(
 fn told(findings: &[Finding]) -> Result<(), Failure> {
     for finding in findings {
         match finding.level {
+            // The plan for the ports as they are follows, with warnings of its own.
+            Level::Warning if finding.check.id == PLAN.id => {}
             Level::Warning => tracing::warn!("{}", finding.line()),
             Level::Ok | Level::Unknown => tracing::debug!("{}", finding.line()),
             Level::Failure => {}

@@ -44,7 +44,7 @@ pub(super) fn of(system: &System, config: &Config) -> Survey {
 fn is_safe(port: &Port) -> bool {
     use super::case::Kind;
     match &port.kind {
-        Kind::Pci(None) => false,
+        Kind::Pci(None) | Kind::Unknown => false,
         Kind::Pci(Some(device)) => {
             let driver = device.driver.as_deref();
             driver.is_some_and(|driver| SAFE.contains(&driver))

@@ -212,6 +212,11 @@ pub fn kernel_arguments(arguments: &str) -> String {
     )
 }
 
+/// The command that gives a port to DPDK.
+pub fn bind(address: &str) -> String {
+    format!("dpdk-devbind.py -b vfio-pci {address}")
+}
+
 /// Bytes in a unit that fits, such as `318 MiB`; rounded up.
 pub fn size(bytes: u64) -> String {
     match bytes {

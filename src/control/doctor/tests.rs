@@ -3,201 +3,12 @@
 use super::case::Case;
 use super::finding::{Finding, Level, count, json, text};
 use super::system::{Abilities, Survey, System, kernel_arguments, size};
-use super::{CHECKS, examine, hugepages};
+use super::test_machines::{FLAGS, Tree, asked, bad, config, examined, the, told, x710};
+use super::{CHECKS, hugepages};
 use crate::config::Config;
 use serde_json::Value;
 use std::path::Path;
 use std::time::Duration;
-
-/// A folder that describes a machine.
-struct Tree(tempfile::TempDir);
-
-const FLAGS: &str = "fpu tsc sse2 pni ssse3 sse4_1 sse4_2 popcnt constant_tsc nonstop_tsc avx2";
-
-/// PCI Express as sysfs writes it.
-const WIDE: [&str; 2] = ["8.0 GT/s PCIe", "8"];
-
-impl Tree {
-    fn write(&self, path: &str, text: &str) -> &Self {
-        let path = self.0.path().join(path);
-        std::fs::create_dir_all(path.parent().unwrap()).unwrap();
-        std::fs::write(path, format!("{text}\n")).unwrap();
-        self
-    }
-
-    fn link(&self, path: &str, target: &str) -> &Self {
-        let path = self.0.path().join(path);
-        std::fs::create_dir_all(path.parent().unwrap()).unwrap();
-        let _ = std::fs::remove_file(&path);
-        std::os::unix::fs::symlink(target, path).unwrap();
-        self
-    }
-
-    fn remove(&self, path: &str) -> &Self {
-        let path = self.0.path().join(path);
-        match path.is_dir() {
-            true => std::fs::remove_dir_all(path).unwrap(),
-            false => std::fs::remove_file(path).unwrap(),
-        }
-        self
-    }
-
-    /// A server with two nodes of four cores with two threads each, all that it should have, and
-    /// two ports of an X710 on node 1 that vfio-pci has.
-    fn server() -> Self {
-        let tree = Self(tempfile::tempdir().unwrap());
-        let cpu = "sys/devices/system/cpu";
-        tree.write(
-            "proc/cpuinfo",
-            &format!("vendor_id : GenuineIntel\nflags : {FLAGS}"),
-        )
-        .write(&format!("{cpu}/online"), "0-15")
-        .write(&format!("{cpu}/isolated"), "4-7")
-        .write(&format!("{cpu}/nohz_full"), "4-7")
-        .write(
-            "proc/cmdline",
-            "ro isolcpus=4-7 nohz_full=4-7 rcu_nocbs=4-7 iommu=pt",
-        )
-        .write("sys/devices/system/node/online", "0-1")
-        .write(
-            "proc/meminfo",
-            "MemTotal: 33554432 kB\nMemAvailable: 32000000 kB",
-        )
-        .write(
-            "proc/self/status",
-            "Uid:\t0\t0\t0\t0\nCapEff:\t000001ffffffffff",
-        )
-        .write("sys/kernel/iommu_groups/7/type", "DMA")
-        .write("sys/module/vfio_pci/refcnt", "1")
-        .write("run/chrony/chronyd.pid", "12");
-        let clock = "sys/devices/system/clocksource/clocksource0";
-        tree.write(&format!("{clock}/current_clocksource"), "tsc")
-            .write(&format!("{clock}/available_clocksource"), "tsc hpet");
-        for number in 0..16 {
-            let core = number % 8;
-            let siblings = format!("{core},{}", core + 8);
-            let folder = format!("{cpu}/cpu{number}");
-            tree.write(
-                &format!("{folder}/topology/thread_siblings_list"),
-                &siblings,
-            )
-            .write(&format!("{folder}/cpufreq/scaling_governor"), "performance");
-        }
-        for node in 0..2 {
-            let cpus = ["0-3,8-11", "4-7,12-15"][node];
-            let folder = format!("sys/devices/system/node/node{node}");
-            tree.write(&format!("{folder}/cpulist"), cpus);
-            tree.pages(node, "2048", 512).pages(node, "1048576", 0);
-        }
-        tree.port("0000:3b:00.0", 0x1572, "vfio-pci")
-            .port("0000:3b:00.1", 0x1572, "vfio-pci");
-        tree
-    }
-
-    fn pages(&self, node: usize, kilobytes: &str, count: u64) -> &Self {
-        let folder = format!("sys/devices/system/node/node{node}/hugepages");
-        let folder = format!("{folder}/hugepages-{kilobytes}kB");
-        self.write(&format!("{folder}/nr_hugepages"), &count.to_string())
-            .write(&format!("{folder}/free_hugepages"), &count.to_string())
-    }
-
-    /// An Intel adapter in IOMMU group 7 on node 1.
-    fn port(&self, address: &str, device: u16, driver: &str) -> &Self {
-        let folder = format!("sys/bus/pci/devices/{address}");
-        self.write(&format!("{folder}/vendor"), "0x8086")
-            .write(&format!("{folder}/device"), &format!("{device:#06x}"))
-            .write(&format!("{folder}/class"), "0x020000")
-            .write(&format!("{folder}/numa_node"), "1")
-            .write(&format!("{folder}/current_link_speed"), WIDE[0])
-            .write(&format!("{folder}/max_link_speed"), WIDE[0])
-            .write(&format!("{folder}/current_link_width"), WIDE[1])
-            .write(&format!("{folder}/max_link_width"), WIDE[1])
-            .link(
-                &format!("{folder}/driver"),
-                &format!("../../drivers/{driver}"),
-            )
-            .link(
-                &format!("{folder}/iommu_group"),
-                "../../../../kernel/iommu_groups/7",
-            )
-            .write(&format!("sys/kernel/iommu_groups/7/devices/{address}"), "")
-    }
-
-    /// A port that the kernel's driver has, as an interface.
-    fn kernel_port(&self, address: &str, device: u16, driver: &str, interface: &str) -> &Self {
-        self.port(address, device, driver)
-            .write(
-                &format!("sys/bus/pci/devices/{address}/net/{interface}/mtu"),
-                "1500",
-            )
-            .write(&format!("sys/class/net/{interface}/carrier"), "1")
-            .write(&format!("sys/class/net/{interface}/speed"), "10000")
-    }
-
-    fn system(&self) -> System {
-        let mut system = System::at(self.0.path(), (0..16).collect());
-        system.clock = Some(kernel::Clock {
-            synchronized: true,
-            error_max: Duration::from_millis(1),
-            error_estimate: Duration::from_micros(20),
-        });
-        system
-    }
-}
-
-/// What the driver of an X710 says of a port.
-fn x710() -> Abilities {
-    Abilities {
-        driver: "net_i40e".to_owned(),
-        node: Some(1),
-        queues: 192,
-        descriptors: 8_160,
-        descriptors_multiple: 32,
-        key_bytes: 52,
-        redirection_entries: 512,
-        hashes: true,
-        firmware: "9.20 0x8000d95a 22.0.9".to_owned(),
-    }
-}
-
-fn asked(mut system: System, abilities: &Abilities) -> System {
-    let names = ["0000:3b:00.0", "3b:00.1"];
-    let all = names.map(|name| (name.to_owned(), Ok(abilities.clone())));
-    system.survey = Survey::Ports(all.into());
-    system
-}
-
-fn config(settings: &[&str]) -> Config {
-    let ports = r#"capture.ports=["0000:3b:00.0","3b:00.1"]"#;
-    let mut all = vec![ports.to_owned()];
-    all.extend(settings.iter().map(|one| (*one).to_owned()));
-    Config::load(None, &all).unwrap()
-}
-
-fn examined(system: &System, settings: &[&str]) -> Vec<Finding> {
-    examine(&Case::new(system, &config(settings), None))
-}
-
-/// Those that are not well, as `level id subject`.
-fn bad(findings: &[Finding]) -> Vec<String> {
-    let bad = findings.iter().filter(|finding| finding.level != Level::Ok);
-    bad.map(|f| format!("{} {} {}", f.level.name(), f.check.id, f.subject))
-        .collect()
-}
-
-/// The one finding of this check about this subject.
-fn the<'f>(findings: &'f [Finding], id: &str, subject: &str) -> &'f Finding {
-    let mut found = findings
-        .iter()
-        .filter(|finding| finding.check.id == id && finding.subject == subject);
-    let first = found.next();
-    assert!(found.next().is_none(), "{id} {subject} twice");
-    first.unwrap_or_else(|| panic!("no {id} {subject} in\n{}", text(findings)))
-}
-
-fn told(finding: &Finding) -> (Level, &str, &str) {
-    (finding.level, &finding.found, &finding.command)
-}
 
 #[test]
 fn a_server_that_has_all_it_needs() {
@@ -391,7 +202,7 @@ fn workers_on_another_node() {
             .command
             .contains("isolcpus=1-3 nohz_full=1-3 rcu_nocbs=1-3")
     );
-    let findings = examined(&tree.system(), &["workers.cpus=[4,12]"]);
+    let findings = examined(&tree.system(), &["workers.cpus=[4,12]", "workers.count=2"]);
     let siblings = the(&findings, "cpu.siblings", "workers");
     assert_eq!(siblings.found, "on one core: 4,12");
     let findings = examined(&tree.system(), &["workers.cpus=[99]"]);
@@ -621,7 +432,7 @@ fn files_and_interfaces_behind_ports() {
     let here = tree.0.path().join("proc/cpuinfo").display().to_string();
     let ports = format!(
         "capture.ports=[\"net_af_packet0,iface=eth1,qpairs=2\",\"net_af_packet1,iface=eth9\",\
-         \"net_pcap0,rx_pcap={here},rx_pcap={here}\",\"net_pcap1,rx_pcap=/nowhere\",\"net_null0\"]"
+         \"net_pcap0,rx_pcap={here},rx_pcap={here}\",\"net_pcap1,rx_pcap=/nowhere\",\"net_null0\",\"eth1\"]"
     );
     let findings = examined(&tree.system(), &[&ports, "capture.queues=2"]);
     let of = |id, port| the(&findings, id, port);
@@ -644,6 +455,12 @@ fn files_and_interfaces_behind_ports() {
     let gone = of("port.device", "net_pcap1");
     assert!(gone.found.starts_with("/nowhere: No such file"), "{gone:?}");
     assert_eq!(of("port.device", "net_null0").level, Level::Ok);
+    let interface = of("port.device", "eth1");
+    let command = "wirelynx run -X capture.ports='[\"net_af_packet0,iface=eth1\"]'";
+    assert_eq!(
+        (interface.level, interface.command.as_str()),
+        (Level::Failure, command)
+    );
 }
 
 #[test]
@@ -782,6 +599,45 @@ fn the_schema_describes_the_document() {
     assert_eq!(document["ready"], failures == 0);
     let ending = text(&findings);
     assert!(ending.trim_end().ends_with("ready"), "{ending}");
+}
+
+/// What docs/doctor.md shows of made-up machines.
+#[test]
+fn the_samples_of_the_manual() {
+    let manual = Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/doctor.md");
+    let manual = std::fs::read_to_string(manual).unwrap();
+    let shown = |findings: &[Finding]| {
+        let text = text(findings);
+        assert!(manual.contains(&text), "docs/doctor.md lacks:\n{text}");
+    };
+    let tree = Tree::server();
+    tree.kernel_port("0000:3b:00.0", 0x1572, "i40e", "ens1f0")
+        .pages(1, "2048", 0);
+    let old = Abilities {
+        firmware: "8.30 0x8000a4ae 1.2926.0".to_owned(),
+        ..x710()
+    };
+    let mut system = asked(tree.system(), &old);
+    if let Survey::Ports(ports) = &mut system.survey {
+        let reason = "not asked: under i40e that is not safe, or not possible".to_owned();
+        ports.insert("0000:3b:00.0".to_owned(), Err(reason));
+    }
+    system.adapter = |_| {
+        Some(kernel::Adapter {
+            driver: "i40e".to_owned(),
+            firmware: "9.20 0x8000d95a 22.0.9".to_owned(),
+        })
+    };
+    shown(&examined(&system, &[]));
+
+    let tree = Tree::server();
+    tree.port("0000:3b:00.0", 0x10fb, "vfio-pci");
+    let settings = [
+        "capture.ports=[\"0000:3b:00.0\"]",
+        "capture.queues=32",
+        "workers.cpus=[1,2,3]",
+    ];
+    shown(&examined(&tree.system(), &settings));
 }
 
 /// The command for the kernel's command line does what it says, to a file like Debian's.
