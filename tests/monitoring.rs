@@ -30,6 +30,20 @@ const SCRAPES: f64 = 8.0;
 /// Metrics that this appliance has no sample of: what the driver of its device does not tell.
 const NOT_HERE: [&str; 1] = ["wirelynx_port_losses_total"];
 
+/// Metrics that are not 0 under this traffic, one of each kind.
+const COUNTED: [&str; 10] = [
+    "process_cpu_seconds_total",
+    "process_resident_memory_bytes",
+    "wirelynx_alert_latency_seconds_count",
+    "wirelynx_flows",
+    "wirelynx_matches_processed_total",
+    "wirelynx_memory_limit_bytes",
+    "wirelynx_port_buffers",
+    "wirelynx_queue_received_packets_total",
+    "wirelynx_ring_batches_max",
+    "wirelynx_security_worker_busy_seconds_total",
+];
+
 fn monitoring() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("monitoring")
 }
@@ -249,6 +263,10 @@ fn dashboard_and_alerts_work_with_a_real_prometheus() {
         let series = query(url, name);
         let is_here = !NOT_HERE.contains(&name.as_str());
         assert_eq!(is_here, !series.is_empty(), "{name}");
+    }
+    for name in COUNTED {
+        let series = query(url, &format!("max({name}) > 0"));
+        assert!(!series.is_empty(), "{name} is 0");
     }
     println!(
         "{alerts} alerts, {} expressions, {} metrics",
