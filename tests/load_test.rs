@@ -1,5 +1,5 @@
-//! `scripts/load-test`: what it refuses, and whether its account would notice a packet that is missing.
-//! That it runs is shown by `scripts/check`. Needs `jq`.
+//! `scripts/load-test`: what it refuses, and whether its account would notice a packet that is
+//! missing. That it runs is shown by `scripts/check`. Needs `jq`.
 
 #![allow(
     clippy::unwrap_used,
@@ -99,8 +99,8 @@ wirelynx_alerts_total{kind=\"a\",rule=\"1001\"} 1
 wirelynx_alerts_total{kind=\"b\",rule=\"1001\"} 1
 ";
 
-/// What the kernel counted: sent on the interface, dropped there, for the sockets, dropped by rings,
-/// and fragments taken and joined.
+/// What the kernel counted: sent on the interface, dropped there, for the sockets, dropped by
+/// rings, and fragments taken and joined.
 fn kernel(at: f64, [sent, backlog, packets, ring, taken, joined]: [u64; 6]) -> Value {
     json!({
         "at": at,

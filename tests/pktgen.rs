@@ -1,6 +1,7 @@
-//! The Lua scripts of `bench/pktgen`, run against a stand-in for Pktgen-DPDK: its functions with their
-//! arguments, a link of 10 Gbit/s and an appliance of a certain speed (`tests/pktgen/stand_in.lua`).
-//! Needs `lua5.4`, `lua-check` and `curl`. What they do to a port is not seen here.
+//! The Lua scripts of `bench/pktgen`, run against a stand-in for Pktgen-DPDK: its functions with
+//! their arguments, a link of 10 Gbit/s and an appliance of a certain speed
+//! (`tests/pktgen/stand_in.lua`). Needs `lua5.4`, `lua-check` and `curl`. What they do to a port is
+//! not seen here.
 
 #![allow(
     clippy::unwrap_used,
