@@ -29,6 +29,9 @@ const KEEP_ALIVES: u32 = 4;
 /// How often the thread looks whether there is anything to tell.
 const TICK: Duration = Duration::from_millis(25);
 
+/// Characters of a status: a message of more than 4,096 bytes is not taken.
+const STATUS_MAX: usize = 1_000;
+
 /// How a run goes, as far as the manager is concerned.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum State {
@@ -56,7 +59,7 @@ impl Manager {
 
     /// Where the start has come to, or why it failed.
     pub fn status(&self, text: &str) {
-        self.tell(&[NotifyState::Status(text)]);
+        self.tell(&[NotifyState::Status(&in_one_line(text))]);
     }
 
     /// The start is over.
@@ -84,6 +87,7 @@ impl Manager {
                     format!("rules not reloaded, the old ones run on: {}", refused.error)
                 }
             };
+            let text = in_one_line(&text);
             self.tell(&[NotifyState::Ready, NotifyState::Status(&text)]);
         }
         outcome
@@ -121,6 +125,12 @@ impl Manager {
             tracing::warn!("the service manager takes no message: {error}");
         }
     }
+}
+
+/// A line of its own in a message would be taken for another statement.
+fn in_one_line(text: &str) -> String {
+    let lines: Vec<&str> = text.lines().collect();
+    lines.join("; ").chars().take(STATUS_MAX).collect()
 }
 
 /// What there is to tell of a run.
@@ -299,6 +309,12 @@ mod tests {
         assert_eq!(report(false, &look(&[])), runs("numbers"));
         let down = runs("the link of b is down; numbers");
         assert_eq!(report(false, &look(&["b"])), down);
+    }
+
+    #[test]
+    fn a_status_is_one_short_line() {
+        assert_eq!(in_one_line("a\nREADY=1\r\nb\n"), "a; READY=1; b");
+        assert_eq!(in_one_line(&"ä".repeat(5_000)).chars().count(), STATUS_MAX);
     }
 
     #[test]
