@@ -167,6 +167,11 @@ pub(super) struct Overview {
 }
 
 impl Overview {
+    /// Take what the ports have counted out of their registers.
+    pub(super) fn read_ports(&self) {
+        let _ = self.monitor.snapshot();
+    }
+
     /// What the service manager shows.
     pub(super) fn look(&self) -> Look {
         let ports = self.monitor.snapshot().ports;
