@@ -24,6 +24,7 @@ use crate::capture::dpdk::{self, DpdkCapture};
 use crate::capture::{Burst, Capture, Progress};
 use crate::config::Config;
 use crate::expr::Mode;
+use crate::metrics::http::Server;
 use crate::metrics::{Bounds, Snapshot};
 use crate::output::limit::Limiter;
 use crate::output::queue::{Dropped, Queue};
@@ -132,9 +133,7 @@ fn go(
     let site = Arc::new(Site::default());
     let server = site.serve(config)?;
     signals.manager.status("starting the ports");
-    preflight::machine(config, &loaded.rules)?;
-    let probed = dpdk::probe(&dpdk::Settings::new(config))?;
-    preflight::ports(config, &loaded.rules, probed.devices())?;
+    let probed = probe(config, &loaded.rules)?;
     let ports = probed.offers().into_iter().map(cores::Port::from).collect();
     let plan = plan(config, ports, &loaded.rules)?;
     let started = probed.start(plan.workers.len())?;
@@ -161,12 +160,8 @@ fn go(
         shown,
     );
     let manager = signals.manager;
-    let control = Control::start(
-        reloader,
-        signals.hangup,
-        signals.listener,
-        Arc::clone(&manager),
-    )?;
+    let told = Arc::clone(&manager);
+    let control = Control::start(reloader, signals.hangup, signals.listener, told)?;
     let crowd = Crowd {
         rules,
         settings,
@@ -189,16 +184,29 @@ fn go(
     }
     let service = tell(manager, &overview)?;
     let result = threads.wait(&run, &overview);
-    service.stop();
-    control.stop();
-    if let Some(server) = server {
-        server.stop();
-    }
+    stop(service, control, server);
     if writer.finish()? {
         tracing::error!("an output takes nothing: what it has not taken is lost");
     }
     conclude(&overview.snapshot().map_err(Failure::Running)?, true)?;
     result
+}
+
+/// The ports, unless what was found of the machine cannot work.
+fn probe(config: &Config, rules: &RuleSet) -> Result<dpdk::Probed, Failure> {
+    preflight::machine(config, rules)?;
+    let probed = dpdk::probe(&dpdk::Settings::new(config))?;
+    preflight::ports(config, rules, probed.devices())?;
+    Ok(probed)
+}
+
+/// Nothing is asked and told any more.
+fn stop(service: Service, control: Control, server: Option<Server>) {
+    service.stop();
+    control.stop();
+    if let Some(server) = server {
+        server.stop();
+    }
 }
 
 /// Who runs rules: a single worker keeps them all, if nothing else is wanted.

@@ -3,7 +3,8 @@
 //!
 //! Ready means that every thread of the data path has come round and every link is up. Alive means
 //! that every one of these threads has come round since the last time: one that is stuck stops the
-//! keep-alive, and the manager ends the program and starts it again (WatchdogSec of systemd.service(5)).
+//! keep-alive, and the manager ends the program and starts it again (`WatchdogSec` of
+//! systemd.service(5)).
 //!
 //! Without `NOTIFY_SOCKET` in the environment there is no service manager, and nothing is said.
 

@@ -49,7 +49,11 @@ impl Target {
     /// # Errors
     /// It cannot be opened.
     pub fn open(path: &str, existing: Existing) -> io::Result<Self> {
-        let file = open(path, existing)?;
+        // Waits for the reader of a pipe, and notices later when it goes.
+        let file = match is_pipe(path) {
+            true => File::options().write(true).open(path)?,
+            false => open(path, existing)?,
+        };
         Ok(Self {
             path: Some(path.to_owned()),
             file: identity(file.metadata()),
@@ -181,13 +185,16 @@ pub enum Existing {
     Replace,
 }
 
-/// A pipe that goes on is opened for reading too, as that does not wait for a reader, and does not
-/// fail when the reader is exchanged. A run that ends waits for its reader.
+fn is_pipe(path: &str) -> bool {
+    std::fs::metadata(path).is_ok_and(|file| file.file_type().is_fifo())
+}
+
+/// A pipe is opened for reading too, as that does not wait for a reader, and does not fail when the
+/// reader is exchanged.
 fn open(path: &str, existing: Existing) -> io::Result<File> {
-    let is_pipe = std::fs::metadata(path).is_ok_and(|file| file.file_type().is_fifo());
     let mut options = File::options();
-    match is_pipe {
-        true => options.read(existing == Existing::Append).write(true),
+    match is_pipe(path) {
+        true => options.read(true).write(true),
         false => options.append(true).create(true),
     };
     let file = options.open(path)?;
