@@ -337,7 +337,7 @@ impl Found {
             layers.setting(setting);
         }
         let mut findings = std::mem::take(&mut layers.findings);
-        let config = match Value::Table(layers.merged()).try_into() {
+        let mut config = match Value::Table(layers.merged()).try_into() {
             Ok(config) => config,
             Err(error) => {
                 let message = error.to_string();
@@ -345,6 +345,7 @@ impl Found {
                 Config::default()
             }
         };
+        config.file = path.map(PathBuf::from);
         let mut check = together::Check {
             config: &config,
             place: &|key| layers.place(key),
@@ -392,9 +393,7 @@ impl Config {
     /// # Errors
     /// All that is wrong with them.
     pub fn load(path: Option<&Path>, settings: &[String]) -> Result<Self, Error> {
-        let mut config = Found::new(path, settings).into_config()?;
-        config.file = path.map(PathBuf::from);
-        Ok(config)
+        Found::new(path, settings).into_config()
     }
 }
 

@@ -28,7 +28,7 @@ pub struct Options {
 pub fn execute(options: &Options) -> Result<(), Failure> {
     let found = crate::config::Found::new(options.config.as_deref(), &options.set);
     for warning in found.warnings() {
-        tracing::warn!("{warning}");
+        tracing::warn!("configuration: {}: {}", warning.place, warning.message);
     }
     live::run(&found.into_config()?)
 }
