@@ -436,7 +436,6 @@ impl Follower {
             idle: idle.counters(),
             dropped: Dropped::default(),
             queues: capture.queues().collect(),
-            alive: Some(Instant::now()),
         };
         drop(worker);
         last.dropped = queue.finish();
@@ -543,7 +542,7 @@ impl Follower {
         if self.shown.elapsed() >= SHOW_EVERY {
             self.shown = Instant::now();
             self.show();
-            self.run.pulse.beat(self.number);
+            self.run.pulse.beat(self.number, self.shown);
         }
     }
 
@@ -561,7 +560,6 @@ impl Follower {
             shown.dropped = self.queue.dropped();
             shown.queues.clear();
             shown.queues.extend(self.capture.queues());
-            shown.alive = Some(self.shown);
         }
         if let Some(ids) = self.ids.take_if(|_| self.number == 0)
             && let Ok(mut shown) = self.run.shown.lock()
@@ -599,16 +597,14 @@ fn verify(
                 slot.counters = worker.counters();
                 slot.idle = idle.counters();
                 slot.dropped = queue.dropped();
-                slot.alive = Some(shown);
             }
-            run.pulse.beat(place);
+            run.pulse.beat(place, shown);
         }
     }
     run.pulse.retire(place);
     let last = OfSecurity {
         counters: worker.counters(),
         idle: idle.counters(),
-        alive: Some(Instant::now()),
         dropped: queue.finish(),
     };
     if let Some(Ok(mut slot)) = run.security.get(number).map(Mutex::lock) {

@@ -1,6 +1,6 @@
 //! What there is to see of a run from outside: numbers, health, readiness.
 
-use super::pulse::Pulse;
+use super::pulse::{Beat, Pulse};
 use super::reloader::{Crew, Shown};
 use super::service::Look;
 use super::{Failure, suppression};
@@ -37,8 +37,6 @@ pub(super) struct OfWorker {
     pub(super) idle: idle::Counters,
     pub(super) dropped: Dropped,
     pub(super) queues: Vec<QueueCounts>,
-    /// When this was written.
-    pub(super) alive: Option<Instant>,
 }
 
 /// The same of a security worker.
@@ -47,7 +45,6 @@ pub(super) struct OfSecurity {
     pub(super) counters: security::Counters,
     pub(super) idle: idle::Counters,
     pub(super) dropped: Dropped,
-    pub(super) alive: Option<Instant>,
 }
 
 /// What all threads of a run share. None of it is touched for a packet.
@@ -174,14 +171,12 @@ impl Overview {
 
     /// What the service manager shows.
     pub(super) fn look(&self) -> Look {
-        let ports = self.monitor.snapshot().ports;
-        let links_down = ports.iter().filter(|port| !port.link_up);
-        let summary = self
-            .snapshot()
-            .map_or_else(|error| error, |all| in_short(&all));
+        let links_down = self.monitor.links().filter(|(_, is_up)| !is_up);
         Look {
-            links_down: links_down.map(|port| port.device.clone()).collect(),
-            summary,
+            links_down: links_down.map(|(port, _)| port.to_owned()).collect(),
+            summary: self
+                .snapshot()
+                .map_or_else(|error| error, |all| in_short(&all)),
         }
     }
 
@@ -209,6 +204,8 @@ impl Overview {
         snapshot.is_ready = self.ready().is_ok();
         self.add_workers(&mut snapshot, &dropped)?;
         self.add_security(&mut snapshot)?;
+        let threads = self.threads();
+        snapshot.progress = threads.filter_map(progress).collect();
         Ok(snapshot)
     }
 
@@ -244,14 +241,12 @@ impl Overview {
         snapshot: &mut Snapshot,
         dropped: &[Vec<Option<u64>>],
     ) -> Result<(), String> {
-        for (number, slot) in self.run.workers.iter().enumerate() {
+        for slot in &self.run.workers {
             let worker = slot.lock().map_err(|error| error.to_string())?.clone();
             snapshot.workers.push(worker.counters);
             snapshot.sources.push(worker.source);
             snapshot.idle.push(worker.idle);
             snapshot.events_dropped.add(worker.dropped);
-            let thread = format!("worker-{number}");
-            snapshot.progress.extend(progress(thread, worker.alive));
             for queue in worker.queues {
                 let (port, number) = (usize::from(queue.port), usize::from(queue.queue));
                 let dropped = dropped.get(port).and_then(|of_port| of_port.get(number));
@@ -269,28 +264,23 @@ impl Overview {
     }
 
     fn add_security(&self, snapshot: &mut Snapshot) -> Result<(), String> {
-        for (number, slot) in self.run.security.iter().enumerate() {
+        for slot in &self.run.security {
             let worker = slot.lock().map_err(|error| error.to_string())?.clone();
             snapshot.security.push(worker.counters);
             snapshot.security_idle.push(worker.idle);
             snapshot.events_dropped.add(worker.dropped);
-            let thread = format!("security-{number}");
-            snapshot.progress.extend(progress(thread, worker.alive));
         }
         Ok(())
     }
 
-    /// Threads of the data path, and when each last said that it lives; not while it says so.
-    fn threads(&self) -> impl Iterator<Item = (String, Option<Instant>)> {
-        let workers = self.run.workers.iter().enumerate().map(|(number, slot)| {
-            let alive = slot.lock().ok().and_then(|worker| worker.alive);
-            (format!("worker-{number}"), alive)
-        });
-        let security = self.run.security.iter().enumerate().map(|(number, slot)| {
-            let alive = slot.lock().ok().and_then(|worker| worker.alive);
-            (format!("security-{number}"), alive)
-        });
-        workers.chain(security)
+    /// Threads of the data path, and when each last said that it lives.
+    fn threads(&self) -> impl Iterator<Item = (String, Beat)> {
+        let workers = self.run.workers.len();
+        let beats = self.run.pulse.beats().enumerate();
+        beats.map(move |(number, beat)| match number.checked_sub(workers) {
+            None => (format!("worker-{number}"), beat),
+            Some(number) => (format!("security-{number}"), beat),
+        })
     }
 
     /// Is every thread of the data path alive?
@@ -307,13 +297,11 @@ impl Overview {
     }
 }
 
-/// Fine, if no thread is stuck; one that has not begun yet is not.
-fn all_alive(
-    threads: impl Iterator<Item = (String, Option<Instant>)>,
-    now: Instant,
-) -> Result<(), String> {
-    complain(threads.filter_map(|(thread, alive)| {
-        let silent = now.saturating_duration_since(alive?);
+/// Fine, if no thread is stuck; one that has not begun yet, or has ended, is not.
+fn all_alive(threads: impl Iterator<Item = (String, Beat)>, now: Instant) -> Result<(), String> {
+    complain(threads.filter_map(|(thread, beat)| {
+        let Beat::At(at) = beat else { return None };
+        let silent = now.saturating_duration_since(at);
         (silent > STUCK).then(|| format!("{thread} has been stuck for {} s", silent.as_secs()))
     }))
 }
@@ -321,13 +309,13 @@ fn all_alive(
 /// Fine, if all links are up and all threads have begun.
 fn all_up<'a>(
     links: impl Iterator<Item = (&'a str, bool)>,
-    threads: impl Iterator<Item = (String, Option<Instant>)>,
+    threads: impl Iterator<Item = (String, Beat)>,
 ) -> Result<(), String> {
     let down = links.filter(|(_, is_up)| !is_up);
     let down = down.map(|(port, _)| {
         format!("port {port}: link down; check the cable, the optics and the other end")
     });
-    let begun = threads.filter(|(_, alive)| alive.is_none());
+    let begun = threads.filter(|(_, beat)| *beat == Beat::NotBegun);
     complain(down.chain(begun.map(|(thread, _)| format!("{thread} is starting"))))
 }
 
@@ -341,9 +329,10 @@ fn complain(complaints: impl Iterator<Item = String>) -> Result<(), String> {
 }
 
 /// When a thread last said that it lives, by the clock that others have.
-fn progress(thread: String, alive: Option<Instant>) -> Option<Progress> {
+fn progress((thread, beat): (String, Beat)) -> Option<Progress> {
+    let Beat::At(at) = beat else { return None };
     let now = SystemTime::now().duration_since(UNIX_EPOCH).ok()?;
-    let at = now.checked_sub(alive?.elapsed())?;
+    let at = now.checked_sub(at.elapsed())?;
     Some(Progress {
         thread,
         timestamp_seconds: at.as_secs_f64(),
@@ -449,8 +438,8 @@ impl Pages for Site {
 mod tests {
     use super::*;
 
-    fn thread(name: &str, alive: Option<Instant>) -> (String, Option<Instant>) {
-        (name.to_owned(), alive)
+    fn thread(name: &str, beat: Beat) -> (String, Beat) {
+        (name.to_owned(), beat)
     }
 
     #[test]
@@ -458,9 +447,10 @@ mod tests {
         let then = Instant::now();
         let later = then + Duration::from_secs(7);
         let threads = [
-            thread("worker-0", Some(later)),
-            thread("worker-1", Some(then)),
-            thread("security-0", None),
+            thread("worker-0", Beat::At(later)),
+            thread("worker-1", Beat::At(then)),
+            thread("worker-2", Beat::Retired),
+            thread("security-0", Beat::NotBegun),
         ];
         let told = all_alive(threads.clone().into_iter(), later);
         assert_eq!(told, Err("worker-1 has been stuck for 7 s".to_owned()));
@@ -469,13 +459,13 @@ mod tests {
 
     #[test]
     fn what_is_missing_before_packets_are_inspected_is_named() {
-        let now = Some(Instant::now());
+        let now = Beat::At(Instant::now());
         let ready = || std::iter::once(thread("worker-0", now));
         let up = [("a", true), ("b", true)];
         assert_eq!(all_up(up.into_iter(), ready()), Ok(()));
         let half = all_up([("a", true), ("b", false)].into_iter(), ready());
         assert!(half.unwrap_err().starts_with("port b: link down"));
-        let begins = std::iter::once(thread("worker-0", None));
+        let begins = std::iter::once(thread("worker-0", Beat::NotBegun));
         let begins = all_up(up.into_iter(), begins);
         assert_eq!(begins, Err("worker-0 is starting".to_owned()));
     }

@@ -8,7 +8,7 @@
 //!
 //! Without `NOTIFY_SOCKET` in the environment there is no service manager, and nothing is said.
 
-use super::pulse::{Pulse, Watch};
+use super::pulse::Pulse;
 use super::reloader::Outcome;
 use sd_notify::NotifyState;
 use std::io;
@@ -176,7 +176,6 @@ impl Service {
             manager,
             pulse,
             look,
-            watch: Watch::default(),
             told: None,
             keep_alive: sd_notify::watchdog_enabled().map(|patience| patience / KEEP_ALIVES),
             kept: Instant::now(),
@@ -233,12 +232,11 @@ struct Teller<L> {
     manager: Arc<Manager>,
     pulse: Arc<Pulse>,
     look: L,
-    watch: Watch,
     /// When the status was told last.
     told: Option<Instant>,
     /// Time between two keep-alives, if the manager wants any.
     keep_alive: Option<Duration>,
-    /// When the last one was due.
+    /// When the last one was due: every thread has to have come round since.
     kept: Instant,
     /// Was the last one left out?
     is_stalled: bool,
@@ -275,8 +273,8 @@ impl<L: Fn() -> Look> Teller<L> {
         if self.kept.elapsed() < interval {
             return;
         }
-        self.kept = Instant::now();
-        let stalled = self.watch.look(&self.pulse);
+        let since = std::mem::replace(&mut self.kept, Instant::now());
+        let stalled = self.pulse.stalled_since(since);
         if stalled.is_empty() {
             self.is_stalled = false;
             self.manager.tell(&[NotifyState::Watchdog]);
