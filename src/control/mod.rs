@@ -168,17 +168,3 @@ pub fn target(path: &str, existing: Existing) -> Result<Target, Failure> {
 pub fn is_shared(alerts: &str, flows: &str) -> bool {
     alerts == flows && !alerts.is_empty()
 }
-
-/// A file to write, or standard output for `-`.
-///
-/// # Errors
-/// It cannot be created.
-pub fn create(path: &str) -> Result<Box<dyn std::io::Write + Send>, Failure> {
-    if path == "-" {
-        return Ok(Box::new(std::io::stdout()));
-    }
-    match std::fs::File::create(path) {
-        Ok(file) => Ok(Box::new(file)),
-        Err(error) => Err(Failure::Running(format!("{path}: {error}"))),
-    }
-}
