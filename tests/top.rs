@@ -386,27 +386,28 @@ fn signals_put_the_terminal_back() {
     }
 }
 
+/// Set where the test of a panic is to panic.
+const PANICS: &str = "WIRELYNX_TEST_PANICS";
+
 #[test]
 fn a_panic_puts_the_terminal_back() {
+    // This test runs itself in the terminal, where it draws and panics.
+    if std::env::var_os(PANICS).is_some() {
+        let result = wirelynx::top::screen::on_terminal(|terminal| {
+            terminal.draw(|frame| frame.render_widget("in the view", frame.area()))?;
+            panic!("on purpose");
+        });
+        return result.unwrap();
+    }
     let terminal = Terminal::start();
     terminal.mark("fourth-mark");
     let this = std::env::current_exe().unwrap().display().to_string();
-    let one = "--ignored --exact panics_in_a_terminal --nocapture 2>/dev/null";
-    terminal.enter(&format!("{this} {one}; echo status=$?"));
+    let one = "--exact a_panic_puts_the_terminal_back --nocapture 2>/dev/null";
+    terminal.enter(&format!("{PANICS}=1 {this} {one}; echo status=$?"));
     let screen = terminal.shows("status=101");
     assert!(screen.contains("fourth-mark"), "{screen}");
     assert!(!screen.contains("in the view"), "{screen}");
     terminal.is_as_before("fourth-mark");
-}
-
-#[test]
-#[ignore = "run by a_panic_puts_the_terminal_back, in a terminal"]
-fn panics_in_a_terminal() {
-    let result = wirelynx::top::screen::on_terminal(|terminal| {
-        terminal.draw(|frame| frame.render_widget("in the view", frame.area()))?;
-        panic!("on purpose");
-    });
-    result.unwrap();
 }
 
 fn once(arguments: &[&str]) -> (i32, String, String) {
