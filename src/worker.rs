@@ -25,7 +25,7 @@ use crate::rules::joins::Limits;
 use crate::rules::outbox::Outbox;
 use crate::rules::placement::Placement;
 use crate::rules::{Engine, RuleCounts, RuleSet};
-use handover::Handover;
+use handover::{Handover, Stage};
 use std::cell::Cell;
 use std::ops::Range;
 use std::sync::Arc;
@@ -194,7 +194,8 @@ impl Worker {
     }
 
     /// As [`Worker::burst`], with frames that another worker has handed over: they go nowhere else,
-    /// and count as passed, but not as received.
+    /// unless they are fragments that make up a datagram now, and count as passed, but not as
+    /// received.
     pub fn burst_of_others(&mut self, frames: Burst<'_>, sink: &mut impl Sink) {
         self.walk(frames, From::Worker, sink);
     }
@@ -212,12 +213,25 @@ impl Worker {
         let filter = filter.as_deref().filter(|_| from == From::Capture);
         let mut facts = stages.headers(&mut frames, facts, from, filter);
         if *scope >= Scope::Flows {
+            if let Some(handover) = handover.as_mut().filter(|_| from == From::Capture) {
+                let counters = &mut stages.counters;
+                facts = handover.take_out(&mut frames, facts, Stage::Fragments, counters);
+            }
             let mut frames = match defragmented {
                 true => frames,
-                false => defragment(fragments, frames, facts),
+                false => defragment(fragments, frames, facts, |frame, facts| {
+                    from == From::Worker
+                        || handover
+                            .as_mut()
+                            .is_none_or(|all| all.meet_here(frame, facts))
+                }),
             };
-            if let Some(handover) = handover.as_mut().filter(|_| from == From::Capture) {
-                facts = handover.take_out(&mut frames, facts, &mut stages.counters);
+            if let Some(handover) = handover {
+                let stage = match from {
+                    From::Capture => Stage::Whole,
+                    From::Worker => Stage::Arrived,
+                };
+                facts = handover.take_out(&mut frames, facts, stage, &mut stages.counters);
             }
             stages.flows.observe(&frames, facts);
             let mut packets = 0..0;
@@ -308,6 +322,14 @@ impl Worker {
     /// No further burst comes from the capture: hand over what waits, and let the other workers
     /// know. False while there is no room; then to be called again.
     pub fn leave(&mut self) -> bool {
+        let counters = &mut self.stages.counters;
+        let handover = self.handover.as_mut();
+        handover.is_none_or(|handover| handover.leave(counters))
+    }
+
+    /// As [`Worker::leave`], when other workers hand over nothing either that is to be passed on:
+    /// this one hands over nothing from now on.
+    pub fn close(&mut self) -> bool {
         if let Some(handover) = &mut self.handover
             && !handover.finish(&mut self.stages.counters)
         {
@@ -368,18 +390,20 @@ fn fetch(frames: &Burst<'_>) {
 }
 
 /// Add fragments to their datagrams; a frame that completes one is replaced by the whole datagram.
+/// When that is a fragment in its turn, `is_here` says whether it goes on here.
 fn defragment<'a>(
     fragments: &'a mut Fragments,
     mut frames: Burst<'a>,
     facts: &mut [Facts],
+    mut is_here: impl FnMut(&Frame<'_>, &Facts) -> bool,
 ) -> Burst<'a> {
     if !facts.iter().any(|facts| facts.has(Facts::FRAGMENT)) {
         return frames;
     }
     for (frame, facts) in frames.iter().zip(facts.iter_mut()) {
-        fragments.insert(frame, facts);
+        fragments.add(frame, facts, &mut is_here);
     }
-    for (frame, facts) in frames.iter_mut().zip(facts.iter_mut()) {
+    for (frame, facts) in frames.iter_mut().zip(facts.iter()) {
         if let Some(slot) = facts.datagram.checked_sub(1) {
             let (data, wire_length) = fragments.datagram(slot);
             *frame = Frame {
@@ -387,10 +411,6 @@ fn defragment<'a>(
                 wire_length,
                 ..*frame
             };
-            let number = facts.number;
-            *facts = fragments.facts(slot);
-            facts.number = number;
-            dissect::headers(frame, facts);
         }
     }
     frames

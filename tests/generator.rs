@@ -136,7 +136,7 @@ fn clean_scenarios_are_clean() {
 #[test]
 fn every_scenario_runs_and_is_tested() {
     let tested: HashSet<&str> = CLEAN.iter().copied().collect();
-    let odd = ["fragments", "evasion", "malformed"];
+    let odd = ["fragments", "tunnel-fragments", "evasion", "malformed"];
     let folder = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("bench/scenarios");
     for entry in std::fs::read_dir(folder).unwrap() {
         let path = entry.unwrap().path();

@@ -16,6 +16,7 @@ mod program;
 mod veth;
 
 use program::generate;
+use std::collections::BTreeMap;
 use std::net::IpAddr;
 use std::path::Path;
 use std::sync::Arc;
@@ -33,7 +34,14 @@ use wirelynx::worker::{Scope, Worker};
 const SEED: u128 = 42;
 
 /// Captures of packets that a port places otherwise than by their flow, and some of plain ones.
-const SCENARIOS: [&str; 5] = ["tunnels", "fragments", "dns", "http", "icmp"];
+const SCENARIOS: [&str; 6] = [
+    "tunnels",
+    "tunnel-fragments",
+    "fragments",
+    "dns",
+    "http",
+    "icmp",
+];
 
 /// A packet: its time, and its bytes.
 type Packet = (Timestamp, Vec<u8>);
@@ -139,6 +147,17 @@ impl Found {
             [tunnel + each.tunnel, fragments + each.fragments]
         })
     }
+
+    /// What became of fragments, by name.
+    fn fragments(&self) -> BTreeMap<&'static str, u64> {
+        let mut all = BTreeMap::new();
+        for counters in &self.counters {
+            for (name, count) in counters.fragments.named() {
+                *all.entry(name).or_default() += count;
+            }
+        }
+        all
+    }
 }
 
 /// Workers that take turns: each frame goes to the one that `place` names, and what that hands over
@@ -176,6 +195,8 @@ fn run(
         take(&mut all, &mut found);
     }
     assert!(all.iter_mut().all(Worker::leave));
+    take(&mut all, &mut found);
+    assert!(all.iter_mut().all(Worker::close));
     take(&mut all, &mut found);
     for mut worker in all {
         worker.finish(&mut |event| found.event(event));
@@ -219,6 +240,8 @@ fn workers_behind_a_port_find_the_flows_that_one_finds() {
             });
             assert_balance(&found, packets.len(), name);
             assert_eq!(found.flows, one.flows, "{name}, {workers} workers");
+            let fragments = found.fragments();
+            assert_eq!(fragments, one.fragments(), "{name}, {workers} workers");
             let of_scenario = found.handed_over();
             println!("{name}, {workers} workers: handed over {of_scenario:?}");
             for (sum, count) in all.iter_mut().zip(of_scenario) {
@@ -394,7 +417,9 @@ mod live {
         for moment in [20, 200, 500] {
             let folder = tempfile::tempdir().unwrap();
             let made = folder.path().join("made.pcap");
-            write(&made, packets(&generate("tunnels", folder.path())).iter());
+            let scenarios = ["tunnels", "tunnel-fragments"];
+            let all = scenarios.map(|name| packets(&generate(name, folder.path())));
+            write(&made, all.concat().iter());
             let settings = [
                 "capture.ports=[\"net_af_packet0,iface=rx0,qpairs=4,framecnt=4096\"]",
                 "workers.count=4",

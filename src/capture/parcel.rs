@@ -95,6 +95,9 @@ impl Parcel {
 struct Ring {
     full: ArrayQueue<Box<Parcel>>,
     empty: ArrayQueue<Box<Parcel>>,
+    /// The producer has handed over all that it was first to have; it may still pass on what it
+    /// gets from others.
+    ending: AtomicBool,
     /// The producer has handed over everything.
     ended: AtomicBool,
     /// The consumer takes nothing any more.
@@ -117,6 +120,7 @@ pub fn ring(parcels_max: usize) -> (Sender, Parcels) {
     let ring = Ring {
         full: ArrayQueue::new(parcels_max.max(1)),
         empty: ArrayQueue::new(parcels_max.max(1) + 1),
+        ending: AtomicBool::new(false),
         ended: AtomicBool::new(false),
         closed: AtomicBool::new(false),
     };
@@ -182,6 +186,11 @@ impl Sender {
         frames
     }
 
+    /// Say that all that this end was first to have is handed over: the rest is passed on.
+    pub fn end_own(&self) {
+        self.ring.ending.store(true, Ordering::Release);
+    }
+
     /// Does nobody take parcels any more?
     pub fn is_closed(&self) -> bool {
         self.ring.closed.load(Ordering::Acquire)
@@ -205,6 +214,12 @@ impl Parcels {
     /// The next parcel; none when there is none now.
     pub fn next(&self) -> Option<Box<Parcel>> {
         self.ring.full.pop()
+    }
+
+    /// Does the producer only pass on what others give it, if there is no parcel? To be asked
+    /// before the parcel is asked for.
+    pub fn is_ending(&self) -> bool {
+        self.ring.ending.load(Ordering::Acquire) || self.is_ended()
     }
 
     /// Is the input at its end, if there is no parcel? To be asked before the parcel is asked for.
@@ -307,9 +322,14 @@ mod tests {
     #[test]
     fn each_end_learns_that_the_other_is_gone() {
         let (sender, parcels) = ring(1);
-        assert!(!parcels.is_ended());
+        assert!(!parcels.is_ending() && !parcels.is_ended());
+        sender.end_own();
+        assert!(parcels.is_ending() && !parcels.is_ended());
         drop(sender);
-        assert!(parcels.is_ended());
+        assert!(parcels.is_ending() && parcels.is_ended());
+        let (sender, parcels) = ring(1);
+        drop(sender);
+        assert!(parcels.is_ending());
         let (sender, parcels) = ring(1);
         assert!(!sender.is_closed());
         drop(parcels);

@@ -104,7 +104,6 @@ impl Tuple {
     /// Of the innermost packet of a frame whose headers were read: what a port would hash if that
     /// packet came bare. None when there is none, or when the capture cut it off before its ports.
     pub fn of_innermost(frame: &Frame<'_>, facts: &Facts) -> Option<Self> {
-        let header = frame.data.get(usize::from(facts.ip_offset)..)?;
         let transport = transport(facts.ip_protocol).unwrap_or(Transport::Other);
         let ports = match transport {
             Transport::Other => &[0; 4],
@@ -113,6 +112,23 @@ impl Tuple {
                 header.first_chunk::<4>()?
             }
         };
+        Self::of_ip(frame, facts, ports, transport)
+    }
+
+    /// Of the addresses of the innermost packet alone: what a port would hash if that packet came
+    /// bare and were a fragment.
+    pub fn of_innermost_addresses(frame: &Frame<'_>, facts: &Facts) -> Option<Self> {
+        Self::of_ip(frame, facts, &[0; 4], Transport::Other)
+    }
+
+    /// Of the addresses of the innermost IP header, and what comes with them.
+    fn of_ip(
+        frame: &Frame<'_>,
+        facts: &Facts,
+        ports: &[u8; 4],
+        transport: Transport,
+    ) -> Option<Self> {
+        let header = frame.data.get(usize::from(facts.ip_offset)..)?;
         match facts.ip_version {
             4 => {
                 let (addresses, _) = header.get(12..20)?.as_chunks::<4>();

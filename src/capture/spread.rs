@@ -83,9 +83,8 @@ impl Spread {
                 continue;
             }
             if facts.has(Facts::FRAGMENT) {
-                self.fragments.insert(&frame, &mut facts);
+                self.fragments.add(&frame, &mut facts, |_, _| true);
                 if let Some(slot) = facts.datagram.checked_sub(1) {
-                    facts = self.fragments.facts(slot);
                     let (data, wire_length) = self.fragments.datagram(slot);
                     frame = Frame {
                         data,
@@ -93,7 +92,6 @@ impl Spread {
                         whole: Some(facts.whole_offset),
                         ..frame
                     };
-                    dissect::headers(&frame, &mut facts);
                 }
             }
             let worker = self.steering.worker(&frame, &facts);

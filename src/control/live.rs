@@ -502,10 +502,10 @@ impl Follower {
     fn leave(&mut self) {
         let mut rounds = 0;
         loop {
-            let has_left = self.worker.leave();
+            let is_last = self.worker.leave() && self.arrivals.is_ending();
             let is_over = self.arrivals.is_over();
             let taken = self.take();
-            if has_left && is_over && !taken {
+            if !taken && is_last && self.worker.close() && is_over {
                 return;
             }
             let slept = self.idle.rest(taken);

@@ -4,7 +4,11 @@
 //! Fragments collect in fixed buffers, one per datagram, all taken at start. A complete datagram
 //! replaces the frame of the fragment that completed it: headers of that frame, then the whole
 //! payload. It stays as it is until [`Fragments::release`] at the end of the burst.
+//!
+//! What was put together can be a fragment itself, in a tunnel: a host cuts a datagram, and then a
+//! router each of the packets that carry the pieces.
 
+use crate::dissect;
 use crate::limits::{BURST_MAX, FRAGMENT_END_MAX, FRAGMENT_HEADERS_MAX};
 use crate::packet::{Facts, Frame, Timestamp};
 use std::collections::HashMap;
@@ -95,6 +99,8 @@ const BLOCK: usize = 8;
 const STRIDE: usize = FRAGMENT_HEADERS_MAX + FRAGMENT_END_MAX;
 /// Words of the map of 8-byte blocks that have arrived.
 const WORDS: usize = FRAGMENT_END_MAX.div_ceil(BLOCK).div_ceil(64);
+/// Slots for complete datagrams: each frame of a burst can complete one, and that another one.
+const COMPLETE_MAX: usize = 2 * BURST_MAX;
 /// No slot.
 const NONE: u16 = u16::MAX;
 /// A datagram whose last fragment has not arrived.
@@ -154,6 +160,8 @@ pub struct Fragments {
     bytes: Vec<u8>,
     free: Vec<u16>,
     completed: Vec<u16>,
+    /// A datagram that is a fragment, while it is added to its own.
+    copy: Vec<u8>,
     oldest: u16,
     newest: u16,
 }
@@ -171,7 +179,7 @@ impl Fragments {
         let datagrams_max = settings.datagrams_max.clamp(1, 32_768);
         // Complete datagrams keep their buffers until the end of the burst. They have some of their
         // own, or what is given up for want of room would depend on where bursts end.
-        let slots = usize::from(datagrams_max) + BURST_MAX;
+        let slots = usize::from(datagrams_max) + COMPLETE_MAX;
         let count = u16::try_from(slots).unwrap_or(NONE);
         Self {
             settings: Settings {
@@ -185,6 +193,7 @@ impl Fragments {
             bytes: vec![0; slots * STRIDE],
             free: (0..count).rev().collect(),
             completed: Vec::with_capacity(slots),
+            copy: Vec::with_capacity(STRIDE),
             oldest: NONE,
             newest: NONE,
         }
@@ -194,12 +203,62 @@ impl Fragments {
     pub fn bytes(settings: &Settings) -> usize {
         let datagrams_max = settings.datagrams_max.clamp(1, 32_768);
         let each = STRIDE + size_of::<[u64; WORDS]>() + size_of::<Datagram>();
-        (usize::from(datagrams_max) + BURST_MAX).saturating_mul(each)
+        (usize::from(datagrams_max) + COMPLETE_MAX).saturating_mul(each)
+    }
+
+    /// Add the fragment in `frame`, if it is one. When it completes its datagram, `facts` are those
+    /// of the datagram: `facts.datagram` is its slot plus 1.
+    ///
+    /// When that is a fragment in its turn, and `is_here` says that the others of its kind come
+    /// here, it is added as well.
+    pub fn add(
+        &mut self,
+        frame: &Frame<'_>,
+        facts: &mut Facts,
+        is_here: impl FnOnce(&Frame<'_>, &Facts) -> bool,
+    ) {
+        self.insert(frame, facts);
+        let Some(slot) = self.read(frame, facts) else {
+            return;
+        };
+        if !facts.has(Facts::FRAGMENT) {
+            return;
+        }
+        let mut copy = std::mem::take(&mut self.copy);
+        copy.clear();
+        copy.extend_from_slice(self.datagram(slot).0);
+        let frame = Frame {
+            data: &copy,
+            ..*frame
+        };
+        if is_here(&frame, facts) {
+            self.insert(&frame, facts);
+            if facts.datagram != slot + 1 {
+                self.read(&frame, facts);
+            }
+        }
+        self.copy = copy;
+    }
+
+    /// Read the headers of the datagram that a frame has completed; its slot.
+    fn read(&self, frame: &Frame<'_>, facts: &mut Facts) -> Option<u16> {
+        let slot = facts.datagram.checked_sub(1)?;
+        let (data, wire_length) = self.datagram(slot);
+        let number = facts.number;
+        *facts = self.facts(slot);
+        facts.number = number;
+        let whole = Frame {
+            data,
+            wire_length,
+            ..*frame
+        };
+        dissect::headers(&whole, facts);
+        Some(slot)
     }
 
     /// Add the fragment in `frame`, if it is one. When it completes its datagram, `facts.datagram`
     /// is the datagram's slot plus 1, and everything else in `facts` still tells of the fragment.
-    pub fn insert(&mut self, frame: &Frame<'_>, facts: &mut Facts) {
+    fn insert(&mut self, frame: &Frame<'_>, facts: &mut Facts) {
         if !facts.has(Facts::FRAGMENT) {
             return;
         }
@@ -221,7 +280,7 @@ impl Fragments {
             self.counters.no_room += 1;
             return;
         };
-        if self.add(slot, &fragment) {
+        if self.collect(slot, &fragment) {
             self.finish(slot, &fragment, frame.data);
             facts.datagram = slot + 1;
         }
@@ -238,7 +297,7 @@ impl Fragments {
     }
 
     /// Facts to dissect that frame with: fresh, except that they say it is whole.
-    pub fn facts(&self, slot: u16) -> Facts {
+    fn facts(&self, slot: u16) -> Facts {
         let mut facts = Facts::new();
         facts.flags = Facts::REASSEMBLED;
         facts.datagram = slot.saturating_add(1);
@@ -298,7 +357,7 @@ impl Fragments {
     }
 
     /// Add the bytes; true when the datagram is complete now.
-    fn add(&mut self, slot: u16, fragment: &Fragment<'_>) -> bool {
+    fn collect(&mut self, slot: u16, fragment: &Fragment<'_>) -> bool {
         let place = usize::from(slot);
         let (Some(datagram), Some(map)) = (self.datagrams.get_mut(place), self.maps.get_mut(place))
         else {

@@ -5,14 +5,21 @@
 //! packets are copied into parcels, which go through a ring from each worker to each other:
 //!
 //! ```text
-//! burst -> headers -> fragments -> Handover --the others--> track ...
-//!                                     |
-//!                                     +--parcels--> Arrivals of another worker -> all stages
+//! burst -> headers -> Handover -> fragments -> Handover --the others--> track ...
+//!                        |                        |
+//!                        +------------------------+--parcels--> Arrivals of another worker
 //! ```
 //!
+//! What arrives goes through all stages of that worker. Fragments in a tunnel go first, to the
+//! worker of their two addresses: outer headers can differ, so that each may come on another queue.
+//! That worker puts them together, and hands the datagram over once more, to the worker of its
+//! flow. What arrives otherwise is where it belongs. A fragment in a tunnel that came in fragments
+//! is put together by who received these, and goes from there.
+//!
 //! No worker waits for another: what finds a ring full is dropped and counted. In the end, workers
-//! first hand over what they have ([`Handover::finish`]), then take what others hand over until all
-//! have done so ([`Arrivals::is_over`]).
+//! first hand over what they have received ([`Handover::leave`]), then what they put together from
+//! what others handed over, until these have done the first ([`Arrivals::is_ending`]), and take the
+//! rest until all have done so ([`Arrivals::is_over`]).
 
 use crate::capture::Burst;
 use crate::capture::parcel::{self, Parcel, Parcels, Sender};
@@ -31,7 +38,8 @@ const PARCELS_OF_WORKER: usize = 64;
 const PARCELS_MIN: usize = 4;
 
 /// Packets handed over to the workers of their flows, by what hid the flow from the port. All only
-/// grow.
+/// grow. A datagram in a tunnel whose fragments were handed over, and then the whole, counts for
+/// each.
 #[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
 pub struct Counters {
     /// They were in a tunnel: another IP header comes before that of the flow.
@@ -52,20 +60,46 @@ impl Counters {
 enum Hidden {
     Tunnel,
     Fragments,
+    /// It is a fragment itself, and in a tunnel: nobody knows its flow yet.
+    TunnelFragment,
 }
 
 impl Hidden {
-    /// None when the port saw the flow, or nobody knows it yet.
+    /// None when the port saw the flow, or this worker is where the packet belongs.
     #[inline]
-    fn of(facts: &Facts) -> Option<Self> {
-        if facts.has(Facts::FRAGMENT) {
+    fn of(facts: &Facts, stage: Stage) -> Option<Self> {
+        let is_fragment = facts.has(Facts::FRAGMENT);
+        let is_datagram = facts.has(Facts::REASSEMBLED);
+        let to_join = match stage {
+            Stage::Fragments => is_fragment,
+            // A fragment was cut in its turn.
+            Stage::Whole => is_fragment && is_datagram,
+            Stage::Arrived => false,
+        };
+        if to_join {
+            return facts.is_in_tunnel().then_some(Self::TunnelFragment);
+        }
+        // All but what was put together here has been handed over to the worker where it belongs.
+        let is_settled = stage == Stage::Arrived && facts.datagram == 0;
+        if is_fragment || is_settled || stage == Stage::Fragments {
             None
         } else if facts.is_in_tunnel() {
             Some(Self::Tunnel)
         } else {
-            facts.has(Facts::REASSEMBLED).then_some(Self::Fragments)
+            is_datagram.then_some(Self::Fragments)
         }
     }
+}
+
+/// Where on the path of packets some are taken out.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Stage {
+    /// Of those received, before fragments are put together.
+    Fragments,
+    /// Of those received, behind that.
+    Whole,
+    /// Of those from other workers, behind that.
+    Arrived,
 }
 
 /// Ends of the rings between so many workers, for each of them in turn. Ports spread packets as
@@ -117,9 +151,10 @@ impl Handover {
         &mut self,
         frames: &mut Burst<'_>,
         facts: &'f mut [Facts],
+        stage: Stage,
         counters: &mut metrics::Counters,
     ) -> &'f mut [Facts] {
-        if !facts.iter().any(|facts| Hidden::of(facts).is_some()) {
+        if !facts.iter().any(|facts| Hidden::of(facts, stage).is_some()) {
             return facts;
         }
         let mut kept = 0;
@@ -127,7 +162,9 @@ impl Handover {
             let (Some(frame), Some(known)) = (frames.get(index), facts.get(index)) else {
                 break;
             };
-            if !self.hand_over(frame, known, counters) {
+            let hidden = Hidden::of(known, stage);
+            let is_gone = hidden.is_some_and(|how| self.hand_over(frame, known, how, counters));
+            if !is_gone {
                 facts.swap(kept, index);
                 frames.swap(kept, index);
                 kept += 1;
@@ -137,16 +174,20 @@ impl Handover {
         facts.get_mut(..kept).unwrap_or_default()
     }
 
+    /// Do the fragments of a datagram in a tunnel meet on this worker?
+    pub fn meet_here(&mut self, frame: &Frame<'_>, facts: &Facts) -> bool {
+        let home = self.home(frame, facts, Hidden::TunnelFragment);
+        home.is_none_or(|home| home == self.number)
+    }
+
     /// Hand a packet over if it belongs to another worker. False when it stays here.
     fn hand_over(
         &mut self,
         frame: &Frame<'_>,
         facts: &Facts,
+        hidden: Hidden,
         counters: &mut metrics::Counters,
     ) -> bool {
-        let Some(hidden) = Hidden::of(facts) else {
-            return false;
-        };
         let home = self.home(frame, facts, hidden);
         let home = home.filter(|home| *home != self.number);
         let lane = home.and_then(|home| self.lanes.get_mut(home));
@@ -165,7 +206,7 @@ impl Handover {
             ..*frame
         });
         match hidden {
-            Hidden::Tunnel => counters.handed_over.tunnel += 1,
+            Hidden::Tunnel | Hidden::TunnelFragment => counters.handed_over.tunnel += 1,
             Hidden::Fragments => counters.handed_over.fragments += 1,
         }
         true
@@ -174,14 +215,17 @@ impl Handover {
     /// The worker of a packet's flow: that to which the port would give the innermost packet if it
     /// came bare. Where the port does not tell, packets of tunnels are spread by their flows; other
     /// datagrams are where the port has put their fragments, as kernels that spread packets put
-    /// them together before.
+    /// them together before. Fragments of tunnels meet where their two addresses alone tell.
     fn home(&mut self, frame: &Frame<'_>, facts: &Facts, hidden: Hidden) -> Option<usize> {
-        let tuple = Tuple::of_innermost(frame, facts)?;
+        let tuple = match hidden {
+            Hidden::TunnelFragment => Tuple::of_innermost_addresses(frame, facts)?,
+            Hidden::Tunnel | Hidden::Fragments => Tuple::of_innermost(frame, facts)?,
+        };
         let spread = self.spreads.get(usize::from(frame.port));
         let home = spread.and_then(|spread| spread.home_of(&tuple));
         match hidden {
-            Hidden::Tunnel => home.or_else(|| self.steering.home(frame, facts)),
             Hidden::Fragments => home,
+            _ => home.or_else(|| self.steering.home(frame, facts)),
         }
     }
 
@@ -198,6 +242,16 @@ impl Handover {
                 let _ = lane.hand_over(Position::default());
             }
         }
+    }
+
+    /// Hand over everything, as nothing more is received, and let the others know. What this worker
+    /// puts together from what they hand over may follow. False while there is no room.
+    pub fn leave(&mut self, counters: &mut metrics::Counters) -> bool {
+        let is_done = self.finish(counters);
+        if is_done {
+            self.lanes.iter().flatten().for_each(Sender::end_own);
+        }
+        is_done
     }
 
     /// Hand over everything, before nothing more comes. False while there is no room. What is for a
@@ -238,6 +292,12 @@ impl Arrivals {
             }
         }
         false
+    }
+
+    /// Have all others handed over all that they received, if there is no parcel? To be asked
+    /// before the parcel is asked for.
+    pub fn is_ending(&self) -> bool {
+        self.rings.iter().all(Parcels::is_ending)
     }
 
     /// Have all others handed over everything, if there is no parcel? To be asked before the parcel

@@ -64,11 +64,11 @@ impl Stages {
         let mut facts = vec![Facts::new(); burst.len()];
         for (frame, facts) in burst.iter().zip(&mut facts) {
             headers(frame, facts);
-            self.fragments.insert(frame, facts);
+            self.fragments.add(frame, facts, |_, _| true);
         }
         let fragments = &self.fragments;
         let mut frames = burst.to_vec();
-        for (frame, facts) in frames.iter_mut().zip(&mut facts) {
+        for (frame, facts) in frames.iter_mut().zip(&facts) {
             if let Some(slot) = facts.datagram.checked_sub(1) {
                 let (data, wire_length) = fragments.datagram(slot);
                 *frame = Frame {
@@ -76,8 +76,6 @@ impl Stages {
                     wire_length,
                     ..*frame
                 };
-                *facts = fragments.facts(slot);
-                headers(frame, facts);
             }
         }
         let applications = &mut self.applications;

@@ -73,14 +73,12 @@ impl Pipeline {
         let mut facts = vec![Facts::new(); burst.len()];
         for (frame, facts) in burst.iter().zip(&mut facts) {
             headers(frame, facts);
-            self.fragments.insert(frame, facts);
+            self.fragments.add(frame, facts, |_, _| true);
         }
         let mut frames = burst.to_vec();
         for (frame, facts) in frames.iter_mut().zip(&mut facts) {
             if let Some(slot) = facts.datagram.checked_sub(1) {
                 (frame.data, frame.wire_length) = self.fragments.datagram(slot);
-                *facts = self.fragments.facts(slot);
-                headers(frame, facts);
             }
             self.packets += 1;
             facts.number = self.packets;

@@ -1,5 +1,5 @@
-use super::{Fragments, Settings};
-use crate::limits::BURST_MAX;
+use super::{COMPLETE_MAX, Fragments, Settings};
+use crate::dissect::{Protocol, headers};
 use crate::packet::{Facts, Frame, LinkType, Timestamp};
 
 const LINK: [u8; 14] = [2, 0, 0, 0, 0, 1, 2, 0, 0, 0, 0, 2, 8, 0];
@@ -227,7 +227,7 @@ fn a_burst_of_complete_datagrams_has_room() {
     let mut fragments = Fragments::new(&settings(1));
     for _ in 0..3 {
         assert_eq!(insert(&mut fragments, &v4(1, 0, true, &[1; 8])), None);
-        for id in 1..=BURST_MAX {
+        for id in 1..=COMPLETE_MAX {
             let id = u16::try_from(id).unwrap();
             assert!(insert(&mut fragments, &v4(id + 1, 0, false, &[1; 8])).is_some());
         }
@@ -327,14 +327,13 @@ fn random_fragments_keep_the_account() {
         assert!(fragments.incomplete() <= 8);
     }
     fragments.release();
-    let buffers = 8 + BURST_MAX;
+    let buffers = 8 + COMPLETE_MAX;
     assert_eq!(fragments.free.len() + fragments.incomplete(), buffers);
     assert!(fragments.counters().completed > 100);
 }
 
 #[test]
 fn a_reassembled_frame_is_dissected_to_its_end() {
-    use crate::dissect::{Protocol, headers};
     // UDP of 30 bytes payload in two fragments; alone, and in a tunnel of IP in IP.
     let udp = [&[0, 7, 0, 9, 0, 38, 0, 0][..], &[5; 30]].concat();
     let inner = [v4(1, 0, true, &udp[..24]), v4(1, 24, false, &udp[24..])];
@@ -346,7 +345,7 @@ fn a_reassembled_frame_is_dissected_to_its_end() {
     for (frames, ip_offset) in [(inner, 14), (tunnelled, 34)] {
         let mut fragments = Fragments::new(&settings(4));
         for (arrival, data) in frames.iter().rev().enumerate() {
-            let mut frame = Frame {
+            let frame = Frame {
                 data,
                 wire_length: u32::try_from(data.len()).unwrap(),
                 timestamp: Timestamp::default(),
@@ -359,12 +358,9 @@ fn a_reassembled_frame_is_dissected_to_its_end() {
             headers(&frame, &mut facts);
             assert!(facts.has(Facts::FRAGMENT));
             assert_eq!(facts.ip_offset, ip_offset);
-            fragments.insert(&frame, &mut facts);
+            fragments.add(&frame, &mut facts, |_, _| false);
             assert_eq!(facts.datagram, u16::from(arrival == 1));
             if facts.datagram == 1 {
-                (frame.data, frame.wire_length) = fragments.datagram(0);
-                facts = fragments.facts(0);
-                headers(&frame, &mut facts);
                 let end = usize::try_from(facts.end).unwrap();
                 assert_eq!(end, usize::from(ip_offset) + 20 + udp.len());
                 assert_eq!(facts.offset_of(Protocol::Udp), Some(end - udp.len()));
@@ -372,5 +368,60 @@ fn a_reassembled_frame_is_dissected_to_its_end() {
                 assert_eq!(facts.flags, Facts::REASSEMBLED);
             }
         }
+    }
+}
+
+/// A datagram in two fragments, each in IP in IP (RFC 2003), whose packets were cut in their turn.
+fn cut_twice(udp: &[u8]) -> Vec<Vec<u8>> {
+    let inner = [v4(1, 0, true, &udp[..24]), v4(1, 24, false, &udp[24..])];
+    let outer = (2..).zip(&inner).flat_map(|(id, fragment)| {
+        let packet = &fragment[14..];
+        [(0, true, &packet[..32]), (32, false, &packet[32..])].map(|(offset, more, piece)| {
+            let mut frame = v4(id, offset, more, piece);
+            frame[14 + 9] = 4;
+            frame
+        })
+    });
+    outer.collect()
+}
+
+#[test]
+fn fragments_that_were_cut_are_put_together_where_they_go_on() {
+    let udp = [&[0, 7, 0, 9, 0, 38, 0, 0][..], &[1; 30]].concat();
+    for is_here in [true, false] {
+        let mut fragments = Fragments::new(&settings(4));
+        let mut ends = Vec::new();
+        for data in &cut_twice(&udp) {
+            let frame = Frame {
+                data,
+                wire_length: u32::try_from(data.len()).unwrap(),
+                link: LinkType::ETHERNET,
+                ..Frame::EMPTY
+            };
+            let mut facts = Facts::new();
+            headers(&frame, &mut facts);
+            facts.number = 5;
+            fragments.add(&frame, &mut facts, |whole, facts| {
+                assert_eq!((facts.ip_offset, facts.whole_offset), (34, 14));
+                assert!(whole.data.len() > data.len());
+                is_here
+            });
+            assert_eq!(facts.number, 5);
+            let is_datagram = facts.offset_of(Protocol::Udp).is_some();
+            ends.push((facts.has(Facts::REASSEMBLED), is_datagram));
+            if is_datagram {
+                let slot = facts.datagram - 1;
+                assert_eq!(fragments.datagram(slot).0[54..], udp);
+                assert_eq!((facts.whole_offset, facts.flags), (34, Facts::REASSEMBLED));
+            }
+        }
+        let (none, outer) = ((false, false), (true, false));
+        assert_eq!(ends, [none, outer, none, (true, is_here)]);
+        fragments.release();
+        assert_eq!(
+            fragments.free.len(),
+            4 + COMPLETE_MAX,
+            "nothing is open any more"
+        );
     }
 }

@@ -39,11 +39,22 @@ fn plain(ends: [u8; 2], ports: [u16; 2]) -> Vec<u8> {
     ethernet(&udp(ends, ports))
 }
 
-/// Give frames, numbered from 1, to a worker's end. The numbers of those that stay.
+/// Give whole frames, numbered from 1, to a worker's end. The numbers of those that stay.
 fn give(
     handover: &mut Handover,
     frames: &[Vec<u8>],
     flags: u8,
+    counters: &mut metrics::Counters,
+) -> Vec<u64> {
+    give_at(Stage::Whole, handover, frames, (flags, 0), counters)
+}
+
+/// The same of any stage, with frames that were put together in a slot of this worker.
+fn give_at(
+    stage: Stage,
+    handover: &mut Handover,
+    frames: &[Vec<u8>],
+    (flags, datagram): (u8, u16),
     counters: &mut metrics::Counters,
 ) -> Vec<u64> {
     let mut burst = Burst::new();
@@ -57,15 +68,24 @@ fn give(
         dissect::headers(&frame, facts);
         facts.number = number;
         facts.flags |= flags;
+        facts.datagram = datagram;
         facts.whole_offset = 14;
         burst.push(frame);
     }
     let facts = all.get_mut(..burst.len()).unwrap();
-    let facts = handover.take_out(&mut burst, facts, counters);
+    let facts = handover.take_out(&mut burst, facts, stage, counters);
     let stay = burst.iter().map(|frame| frame.number).collect();
     let known: Vec<u64> = facts.iter().map(|facts| facts.number).collect();
     assert_eq!(known, stay, "facts go with their frames");
     stay
+}
+
+/// A fragment of a datagram in IP in IP, between the routers whose addresses end in `outer`.
+fn tunnelled_fragment(outer: [u8; 2], ends: [u8; 2]) -> Vec<u8> {
+    let mut fragment = ipv4(ends, 17, &[7; 64]);
+    // More follow (RFC 791, section 3.1).
+    fragment[6] = 0x20;
+    ethernet(&ipv4(outer, 4, &fragment))
 }
 
 /// Numbers of the frames that have arrived, and what was put together in them.
@@ -168,6 +188,88 @@ fn a_datagram_put_together_goes_where_the_port_would_give_it_whole() {
         assert_eq!(counters.handed_over.fragments, u64::try_from(home).unwrap());
     }
     assert!(seen[0] > 8 && seen[1] > 8, "{seen:?}");
+}
+
+#[test]
+fn fragments_in_tunnels_meet_whatever_the_tunnel_and_the_port() {
+    let unknown = Arc::new(Spread::new("test", 4, None, &[], 4));
+    for spread in [unknown, known_spread(4)] {
+        let mut seen = [false; 4];
+        for end in 1..64 {
+            let frames = [
+                tunnelled_fragment([201, 202], [end, 100]),
+                tunnelled_fragment([202, 203], [end, 100]),
+                tunnelled([201, 202], [5, 6]),
+            ];
+            let mut all = between(4, &[Arc::clone(&spread)], SEED);
+            let mut counters = metrics::Counters::default();
+            let mut homes = Vec::new();
+            for (number, (handover, _)) in all.iter_mut().enumerate() {
+                let stay = give_at(Stage::Fragments, handover, &frames, (0, 0), &mut counters);
+                handover.flush();
+                assert_eq!(stay.last(), Some(&3), "whole packets go on");
+                homes.extend((stay.len() == 3).then_some(number));
+            }
+            let [home] = homes[..] else {
+                panic!("{homes:?} for hosts {end} and 100");
+            };
+            seen[home] = true;
+            let three = [(1, None), (2, None)].repeat(3);
+            assert_eq!(arrived(&mut all[home].1), three);
+            assert_eq!(counters.handed_over.tunnel, 6);
+        }
+        assert_eq!(seen, [true; 4]);
+    }
+}
+
+#[test]
+fn only_what_was_put_together_here_goes_on_from_where_it_arrived() {
+    let spread = known_spread(2);
+    let (ends, ports) = ([1, 2], [1_000, 53]);
+    let home = port_gives(&spread, ends, ports);
+    let frames = [tunnelled(ends, ports)];
+    let mut all = between(2, &[spread], SEED);
+    let mut counters = metrics::Counters::default();
+    let other = &mut all[1 - home].0;
+    let mut stay = |how| give_at(Stage::Arrived, other, &frames, how, &mut counters);
+    assert_eq!(stay((0, 0)), [1], "it came as a packet");
+    assert_eq!(stay((Facts::REASSEMBLED, 0)), [1], "it came whole");
+    assert_eq!(stay((Facts::FRAGMENT, 0)), [1], "it is not whole yet");
+    assert!(stay((Facts::REASSEMBLED, 1)).is_empty());
+    other.flush();
+    assert_eq!(arrived(&mut all[home].1), [(1, Some(14))]);
+}
+
+#[test]
+fn a_fragment_that_was_cut_goes_where_its_datagram_is_put_together() {
+    let cut = Facts::REASSEMBLED | Facts::FRAGMENT;
+    let frames = [tunnelled_fragment([201, 202], [1, 2])];
+    let mut all = between(2, &[known_spread(2)], SEED);
+    let mut counters = metrics::Counters::default();
+    let stays = [0, 1].map(|number| {
+        let handover = &mut all[number].0;
+        let stay = give_at(Stage::Whole, handover, &frames, (cut, 1), &mut counters);
+        handover.flush();
+        !stay.is_empty()
+    });
+    assert!(stays[0] != stays[1], "{stays:?}");
+    let home = usize::from(stays[1]);
+    assert_eq!(arrived(&mut all[home].1), [(1, Some(14))]);
+    assert!(arrived(&mut all[1 - home].1).is_empty());
+}
+
+#[test]
+fn others_learn_what_a_worker_that_leaves_may_still_hand_over() {
+    let mut all = between(3, &[], SEED);
+    let mut counters = metrics::Counters::default();
+    assert!(!all[0].1.is_ending());
+    for (handover, _) in &mut all[1..] {
+        assert!(handover.leave(&mut counters));
+    }
+    assert!(all[0].1.is_ending() && !all[0].1.is_over());
+    assert!(!all[1].1.is_ending(), "worker 0 has not left");
+    all.truncate(1);
+    assert!(all[0].1.is_over());
 }
 
 #[test]
