@@ -168,12 +168,9 @@ pub struct Shared<T> {
 impl<T> Link<T> for Shared<T> {
     fn new(batches_max: usize) -> Self {
         let batches_max = batches_max.max(1);
-        let empty = ArrayQueue::new(batches_max + 3);
-        // The sender has two in hand when it finds the ring full, the merge another.
-        while empty.push(Box::new(Batch::with_bytes())).is_ok() {}
         Self {
             full: ArrayQueue::new(batches_max),
-            empty,
+            empty: ArrayQueue::new(batches_max + BESIDE),
             watermark: CachePadded::default(),
             closed: AtomicBool::new(false),
         }
@@ -230,6 +227,10 @@ impl<T: std::fmt::Debug + Send> Fill for Shared<T> {
         self.full.capacity()
     }
 }
+
+/// Batches beside those in a ring: the sender has two in hand when it finds the ring full, the
+/// merge another.
+const BESIDE: usize = 3;
 
 /// What a sender does when its ring is full.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -318,7 +319,8 @@ pub fn rings<T, L: Link<T>>(
         .map(|_| Arc::new(L::new(batches_max)))
         .collect();
     let merge = Merge::new(links.clone());
-    (links.into_iter().map(Sender::new).collect(), merge)
+    let senders = links.into_iter().map(|link| Sender::new(link, batches_max));
+    (senders.collect(), merge)
 }
 
 /// The producer's end of a ring.
@@ -326,6 +328,10 @@ pub fn rings<T, L: Link<T>>(
 pub struct Sender<T, L: Link<T> = Shared<T>> {
     link: Arc<L>,
     pending: Box<Batch<T>>,
+    /// Batches that were never used. Those that come back are taken first: as few as can be go
+    /// round, so that they stay in the caches.
+    #[expect(clippy::vec_box, reason = "a box goes into the ring as it is")]
+    unused: Vec<Box<Batch<T>>>,
     /// All later items are here or behind.
     reached: Position,
     published: Position,
@@ -340,9 +346,12 @@ impl<T: std::fmt::Debug + Send + 'static> Sender<T> {
 }
 
 impl<T, L: Link<T>> Sender<T, L> {
-    fn new(link: Arc<L>) -> Self {
+    fn new(link: Arc<L>, batches_max: usize) -> Self {
+        let batches = batches_max.max(1) + BESIDE;
+        let unused = std::iter::repeat_with(|| Box::new(Batch::with_bytes()));
         Self {
-            pending: link.take_back().unwrap_or_default(),
+            pending: Box::default(),
+            unused: unused.take(batches).collect(),
             link,
             reached: Position::default(),
             published: Position::default(),
@@ -417,7 +426,8 @@ impl<T, L: Link<T>> Sender<T, L> {
     /// The ring is full; nothing has changed.
     pub fn flush(&mut self) -> Result<(), Full> {
         if !self.pending.items.is_empty() {
-            let next = self.link.take_back().unwrap_or_default();
+            let next = self.link.take_back().or_else(|| self.unused.pop());
+            let next = next.unwrap_or_default();
             let batch = std::mem::replace(&mut self.pending, next);
             if let Err(batch) = self.link.push(batch) {
                 let next = std::mem::replace(&mut self.pending, batch);
@@ -574,6 +584,8 @@ impl<T, L: Link<T>> Input<T, L> {
 #[derive(Debug)]
 pub struct Merge<T, L: Link<T> = Shared<T>> {
     inputs: Vec<Input<T, L>>,
+    /// Numbers of the inputs by their bounds, as these were when they were looked at last.
+    order: Vec<usize>,
     /// The input whose turn it is, and what is known of all others: its items before that are next.
     turn: usize,
     others: Position,
@@ -583,6 +595,7 @@ pub struct Merge<T, L: Link<T> = Shared<T>> {
 impl<T, L: Link<T>> Merge<T, L> {
     fn new(links: Vec<Arc<L>>) -> Self {
         Self {
+            order: (0..links.len()).collect(),
             inputs: links.into_iter().map(Input::new).collect(),
             turn: 0,
             others: Position::default(),
@@ -607,6 +620,7 @@ impl<T, L: Link<T>> Merge<T, L> {
     pub fn next(&mut self) -> Next<'_, T> {
         let goes_on = |input: &Input<T, L>| input.is_here && input.bound < self.others;
         if !self.inputs.get(self.turn).is_some_and(goes_on)
+            && !self.pass_turn()
             && let Err(watermark) = self.choose()
         {
             return match watermark {
@@ -643,30 +657,65 @@ impl<T, L: Link<T>> Merge<T, L> {
         }
     }
 
-    /// Find out whose turn it is. Gives the watermark that all wait for when that is not known yet.
+    /// The input whose turn it was has an item that others come before. False when it has none, or
+    /// when it is not known what comes before.
+    #[inline]
+    fn pass_turn(&mut self) -> bool {
+        let Some(input) = self.inputs.get(self.turn).filter(|input| input.is_here) else {
+            return false;
+        };
+        // Of equal ones, that of the sender with the lower number is first.
+        let own = (input.bound, self.turn);
+        let is_before = |number: usize| {
+            let input = self.inputs.get(number);
+            input.is_some_and(|input| (input.bound, number) < own)
+        };
+        let mut place = 0;
+        while let Some([first, second]) = self.order.get_mut(place..place + 2)
+            && is_before(*second)
+        {
+            std::mem::swap(first, second);
+            place += 1;
+        }
+        self.begin_turn()
+    }
+
+    /// It is the turn of the first in order. False when that has no item.
+    #[inline]
+    fn begin_turn(&mut self) -> bool {
+        let mut order = self.order.iter();
+        let Some(first) = order.next() else {
+            return false;
+        };
+        self.turn = *first;
+        let other = order.next().and_then(|second| self.inputs.get(*second));
+        self.others = other.map_or(Position::END, |other| other.bound);
+        self.inputs.get(*first).is_some_and(|first| first.is_here)
+    }
+
+    /// Look for items, and find out whose turn it is. Gives the watermark that all wait for when
+    /// that is not known yet.
     #[inline(never)]
     fn choose(&mut self) -> Result<(), Position> {
-        let mut least = (Position::END, false, 0);
-        let mut others = Position::END;
-        for (number, input) in self.inputs.iter_mut().enumerate() {
+        for input in &mut self.inputs {
             if !input.is_here {
                 input.look();
             }
-            // Of equal ones, that of the sender with the lower number is first.
-            if input.bound < least.0 {
-                others = least.0;
-                least = (input.bound, input.is_here, number);
-            } else {
-                others = others.min(input.bound);
-            }
         }
-        let (bound, is_here, turn) = least;
-        if !is_here {
-            return Err(bound);
+        let inputs = &self.inputs;
+        let bound = |number: usize| inputs.get(number).map_or(Position::END, |one| one.bound);
+        self.order
+            .sort_unstable_by_key(|&number| (bound(number), number));
+        match self.begin_turn() {
+            true => Ok(()),
+            false => Err(self.bound()),
         }
-        self.turn = turn;
-        self.others = others;
-        Ok(())
+    }
+
+    /// Nothing that comes is before this.
+    fn bound(&self) -> Position {
+        let first = self.inputs.get(self.turn);
+        first.map_or(Position::END, |first| first.bound)
     }
 }
 
