@@ -155,7 +155,7 @@ fn folder_of(file: &Path) -> &Path {
 
 /// Folders with the lists of rules in `folder`, the first to be looked into first: from beside the
 /// rules up to the folder `root` that was named, so that the themes of a library share them; those
-/// that were named for lists, `named`; and those above `root`, for a root that is part of a library.
+/// that were named for lists, `named`; and those above `root`, for one that is part of a library.
 fn lists_of(folder: &Path, root: &Path, named: &[PathBuf]) -> Vec<PathBuf> {
     let below = folder.ancestors().take_while(|f| f.starts_with(root));
     let mut found: Vec<PathBuf> = below.map(|f| f.join(LISTS)).collect();
@@ -304,12 +304,12 @@ mod tests {
         // What a folder is below, whatever the machine: its links are resolved.
         let place = tempfile::tempdir().unwrap();
         let base = place.path().canonicalize().unwrap();
-        let (theme, rule) = (base.join("rules/scans"), base.join("rules/scans/syn"));
+        let (theme, rule) = (base.join("rules/scans"), base.join("rules/scans/syn-scan"));
         std::fs::create_dir_all(&rule).unwrap();
         let found = of(&rule, &theme, &["feeds"]);
         let base = base.display();
         let expected = [
-            format!("{base}/rules/scans/syn/lists"),
+            format!("{base}/rules/scans/syn-scan/lists"),
             format!("{base}/rules/scans/lists"),
             "feeds".to_owned(),
             format!("{base}/rules/lists"),
