@@ -175,6 +175,7 @@ const RULES: Grid = Grid {
         ("alerts/s", Of::Rate("wirelynx_alerts_total", 1.0)),
         ("alerts", Of::Value("wirelynx_alerts_total")),
         ("limited", Of::Value("wirelynx_alerts_suppressed_total")),
+        ("attempts", Of::Value("wirelynx_rule_instances")),
         (
             "evicted/s",
             Of::Loss("wirelynx_rule_instances_evicted_total"),
@@ -481,7 +482,6 @@ mod tests {
         let render = |count| prometheus::render(&snapshot(count)).unwrap();
         let window = window(&render(0), &render(3_000));
         assert!(build(window.latest()).contains(env!("CARGO_PKG_VERSION")));
-        let overview = text(Page::Overview, &window);
         let named =
             |dpdk| format!("wirelynx_build_info{{version=\"9.8\",revision=\"abc\"{dpdk}}} 1\n");
         for (dpdk, shown) in [
@@ -491,6 +491,7 @@ mod tests {
         ] {
             assert_eq!(build(&Scrape::parse(&named(dpdk)).unwrap()), shown);
         }
+        let overview = text(Page::Overview, &window);
         assert!(
             overview.contains("alerts/s, latest first: 1.50 k\n"),
             "{overview}"
