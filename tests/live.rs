@@ -452,7 +452,7 @@ impl Appliance<'_> {
 
 #[test]
 fn rules_are_reloaded_under_traffic() {
-    const PACKETS: u64 = 10_000;
+    const PACKETS: u64 = 20_000;
     const RATE: u32 = 3_000;
     let _turn = turn();
     let folder = tempfile::tempdir().unwrap();
