@@ -453,7 +453,7 @@ impl Appliance<'_> {
 #[test]
 fn rules_are_reloaded_under_traffic() {
     const PACKETS: u64 = 20_000;
-    const RATE: u32 = 3_000;
+    const RATE: u32 = 2_000;
     let _turn = turn();
     let folder = tempfile::tempdir().unwrap();
     let Some(veth) = Veth::new("reloads under traffic") else {
@@ -467,15 +467,16 @@ fn rules_are_reloaded_under_traffic() {
     let mut running = on_interface(&veth, &folder, &settings);
     let address = running.says("metrics on http://");
     std::thread::scope(|scope| {
-        let traffic = scope.spawn(|| veth.replay(&trace, RATE));
-        std::thread::sleep(Duration::from_millis(500));
-        let (veth, folder, running) = (&veth, folder.path(), &running);
         let appliance = Appliance {
-            veth,
-            folder,
-            running,
+            veth: &veth,
+            folder: folder.path(),
+            running: &running,
             address,
         };
+        // Ports take their time to start, and the traffic must outlast the reloads.
+        appliance.shown("wirelynx_rules_generation", 1.0);
+        let traffic = scope.spawn(|| veth.replay(&trace, RATE));
+        std::thread::sleep(Duration::from_millis(500));
         appliance.change_rules();
         assert!(!traffic.is_finished(), "the traffic was to go on meanwhile");
         traffic.join().unwrap();
