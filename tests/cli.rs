@@ -253,6 +253,10 @@ fn every_command_has_help() {
         .done()
         .prints("wirelynx 0.")
         .prints(dpdk);
+    place.run(&["generate", "man", "man"]).done();
+    let page = place.read("man/wirelynx.1");
+    assert!(page.contains("wirelynx 0."), "{page}");
+    assert!(!page.contains(dpdk), "{page}");
 }
 
 /// A program of one answer in place of the appliance, and what the client makes of it.
