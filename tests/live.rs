@@ -300,7 +300,7 @@ fn on_interface(veth: &Veth, folder: &TempDir, more: &[&str]) -> Running {
 
 /// What is shown at an address in the namespace of `rx0`.
 fn scrape(veth: &Veth, address: &str) -> String {
-    let mut curl = veth.receiver("curl");
+    let mut curl = veth.looking("curl");
     curl.args(["--silent", "--fail", &format!("http://{address}")]);
     let output = curl.output().unwrap();
     assert!(output.status.success(), "{address}");
@@ -453,7 +453,7 @@ impl Appliance<'_> {
 #[test]
 fn rules_are_reloaded_under_traffic() {
     const PACKETS: u64 = 20_000;
-    const RATE: u32 = 2_000;
+    const RATE: u32 = 3_000;
     let _turn = turn();
     let folder = tempfile::tempdir().unwrap();
     let Some(veth) = Veth::new("reloads under traffic") else {
