@@ -23,7 +23,8 @@ const LIBRARIES: [&str; 5] = [
 
 /// Everything of DPDK that the safe layer may call.
 const FUNCTIONS: &str = "shim_.*|rte_eal_(init|cleanup)|rte_strerror|rte_thread_(un)?register\
-    |rte_get_tsc_hz|rte_pktmbuf_pool_create|rte_mempool_(free|avail_count)|rte_pktmbuf_free_bulk\
+    |rte_get_tsc_hz|rte_version|rte_pktmbuf_pool_create|rte_mempool_(free|avail_count)\
+    |rte_pktmbuf_free_bulk\
     |rte_eth_dev_(get_port_by_name|get_name_by_port|is_valid_port|socket_id|info_get|configure)\
     |rte_eth_dev_(adjust_nb_rx_tx_desc|start|stop|close|is_removed|rss_reta_query|fw_version_get)\
     |rte_eth_dev_rss_hash_(conf_get|update)\

@@ -138,7 +138,7 @@ pub struct Rules {
     pub paths: Vec<String>,
     /// `standard`, or `mmt` for the published engine to the byte.
     pub compat: String,
-    /// Folder of lists that rules look addresses and names up in; empty: `lists` beside the rules.
+    /// Folder of lists that rules look things up in; empty: `lists` beside the rules or above.
     pub lists: String,
     /// Do not start when any rule file has an error.
     pub strict: bool,

@@ -10,7 +10,7 @@ use wirelynx::control;
 /// Network inspection: flows, temporal security properties, metrics; from DPDK ports or capture
 /// files.
 #[derive(Parser)]
-#[command(name = "wirelynx", version = control::VERSION, max_term_width = 100)]
+#[command(name = "wirelynx", version = control::version(), max_term_width = 100)]
 struct Arguments {
     #[command(subcommand)]
     command: Command,

@@ -244,7 +244,19 @@ fn every_command_has_help() {
         let words: Vec<&str> = command.split(' ').chain(["--help"]).collect();
         place.run(&words).done().prints("Examples:");
     }
-    place.run(&["--version"]).done().prints("wirelynx 0.");
+    let dpdk = match cfg!(feature = "dpdk") {
+        true => ", DPDK 22.11",
+        false => ", DPDK none",
+    };
+    place
+        .run(&["--version"])
+        .done()
+        .prints("wirelynx 0.")
+        .prints(dpdk);
+    place.run(&["generate", "man", "man"]).done();
+    let page = place.read("man/wirelynx.1");
+    assert!(page.contains("wirelynx 0."), "{page}");
+    assert!(!page.contains(dpdk), "{page}");
 }
 
 /// A program of one answer in place of the appliance, and what the client makes of it.

@@ -300,7 +300,7 @@ fn on_interface(veth: &Veth, folder: &TempDir, more: &[&str]) -> Running {
 
 /// What is shown at an address in the namespace of `rx0`.
 fn scrape(veth: &Veth, address: &str) -> String {
-    let mut curl = veth.receiver("curl");
+    let mut curl = veth.looking("curl");
     curl.args(["--silent", "--fail", &format!("http://{address}")]);
     let output = curl.output().unwrap();
     assert!(output.status.success(), "{address}");
@@ -452,7 +452,7 @@ impl Appliance<'_> {
 
 #[test]
 fn rules_are_reloaded_under_traffic() {
-    const PACKETS: u64 = 10_000;
+    const PACKETS: u64 = 20_000;
     const RATE: u32 = 3_000;
     let _turn = turn();
     let folder = tempfile::tempdir().unwrap();
@@ -467,15 +467,16 @@ fn rules_are_reloaded_under_traffic() {
     let mut running = on_interface(&veth, &folder, &settings);
     let address = running.says("metrics on http://");
     std::thread::scope(|scope| {
-        let traffic = scope.spawn(|| veth.replay(&trace, RATE));
-        std::thread::sleep(Duration::from_millis(500));
-        let (veth, folder, running) = (&veth, folder.path(), &running);
         let appliance = Appliance {
-            veth,
-            folder,
-            running,
+            veth: &veth,
+            folder: folder.path(),
+            running: &running,
             address,
         };
+        // Ports take their time to start, and the traffic must outlast the reloads.
+        appliance.shown("wirelynx_rules_generation", 1.0);
+        let traffic = scope.spawn(|| veth.replay(&trace, RATE));
+        std::thread::sleep(Duration::from_millis(500));
         appliance.change_rules();
         assert!(!traffic.is_finished(), "the traffic was to go on meanwhile");
         traffic.join().unwrap();

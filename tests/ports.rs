@@ -393,3 +393,36 @@ fn a_port_is_given_back_only_when_nobody_uses_it() {
     assert!(said.contains("next: ip link set eth7 up"), "{said}");
     machine.refused("unbind-port", &[], 2);
 }
+
+/// As the Debian package installs them: in a folder of their own, with what they share.
+#[test]
+fn installed_scripts_name_themselves() {
+    let scripts = Path::new(env!("CARGO_MANIFEST_DIR")).join("scripts");
+    let machine = Machine::new();
+    let installed = machine.path("installed");
+    fs::create_dir_all(installed.join("lib")).unwrap();
+    for name in ["bind-port", "unbind-port", "lib/port"] {
+        fs::copy(scripts.join(name), installed.join(name)).unwrap();
+    }
+    let path = installed.display();
+    for name in ["bind-port", "unbind-port"] {
+        let script = installed.join(name);
+        let said = machine.done(script.to_str().unwrap(), &["--help"]);
+        assert!(
+            said.contains(&format!("\n  {path}/{name} [--driver DRIVER]")),
+            "{said}"
+        );
+        assert!(!said.contains("scripts/") && !said.contains('#'), "{said}");
+        let said = machine.refused(script.to_str().unwrap(), &[], 2);
+        assert!(
+            said.contains(&format!("name a port: {path}/{name} [")),
+            "{said}"
+        );
+    }
+    let script = installed.join("bind-port");
+    let said = machine.done(script.to_str().unwrap(), &["eth7"]);
+    assert!(
+        said.contains(&format!("'{path}/unbind-port {PORT}'")),
+        "{said}"
+    );
+}

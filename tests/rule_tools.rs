@@ -34,9 +34,14 @@ fn root() -> &'static Path {
 
 /// Run the program from the root of the repository; status, output, errors.
 fn run(arguments: &[&str]) -> (Option<i32>, String, String) {
+    run_in(root(), arguments)
+}
+
+/// The same, from another folder.
+fn run_in(folder: &Path, arguments: &[&str]) -> (Option<i32>, String, String) {
     let output = Command::new(env!("CARGO_BIN_EXE_wirelynx"))
         .args(arguments)
-        .current_dir(root())
+        .current_dir(folder)
         .env_remove("WIRELYNX_LOG")
         .output()
         .unwrap();
@@ -251,4 +256,64 @@ fn a_profile_counts_what_rules_do() {
     let (status, _, errors) = run(&["rules", "profile", &capture, "--rules", "nowhere"]);
     assert_eq!(status, Some(2));
     assert!(errors.contains("rules: nowhere: No such"), "{errors}");
+}
+
+/// Rules of part of the library look into lists of all of it, wherever the program runs.
+#[test]
+fn lists_of_the_library_are_found_from_anywhere() {
+    let elsewhere = tempfile::tempdir().unwrap();
+    let malware = root().join("rules/malware");
+    let relay = malware.join("tor-relay");
+    let link = elsewhere.path().join("link");
+    std::os::unix::fs::symlink(&malware, &link).unwrap();
+    let rule = relay.join("rule.xml");
+    let places: [(&Path, &Path); 7] = [
+        (elsewhere.path(), &malware),
+        (elsewhere.path(), &relay),
+        (elsewhere.path(), &rule),
+        (elsewhere.path(), Path::new("link")),
+        (&malware, Path::new("tor-relay/rule.xml")),
+        (&relay, Path::new(".")),
+        (&relay, Path::new("rule.xml")),
+    ];
+    for (folder, path) in places {
+        let (status, text, errors) = run_in(folder, &["rules", "check", path.to_str().unwrap()]);
+        assert_eq!(status, Some(0), "{folder:?} {path:?}: {text}{errors}");
+    }
+}
+
+#[test]
+fn a_list_that_is_nowhere_is_an_error_that_says_where() {
+    let place = tempfile::tempdir().unwrap();
+    let base = place.path().canonicalize().unwrap();
+    fs::create_dir_all(base.join("library/theme")).unwrap();
+    fs::create_dir(base.join("library/lists")).unwrap();
+    let condition = "(#in_list(ip.src, 'mine') == true)";
+    let property = "<property property_id=\"7\" type_property=\"ATTACK\">";
+    let event = format!("<event boolean_expression=\"{condition}\"/>");
+    let text = format!("<beginning>{property}{event}</property></beginning>");
+    fs::write(base.join("library/theme/rule.xml"), text).unwrap();
+    let (status, findings, _) = run_in(&base, &["rules", "check", "library/theme"]);
+    assert_eq!(status, Some(2), "{findings}");
+    let looked = format!(
+        "looked for mine.txt and mine in {}/library/lists",
+        base.display()
+    );
+    let missing = format!(
+        "there is no folder library/theme/lists, {}/lists",
+        base.display()
+    );
+    let none = "there is no list `mine`";
+    for part in [none, &looked, &missing, "rules/lists"] {
+        assert!(findings.contains(part), "`{part}` is not in {findings}");
+    }
+    // Whoever runs with these rules is told as much.
+    let capture = root().join("rules/malware/tor-relay/hit.pcap");
+    let capture = capture.to_str().unwrap();
+    let read = ["read", capture, "--rules", "library/theme"];
+    let (_, _, errors) = run_in(&base, &read);
+    assert!(
+        errors.contains(none) && errors.contains(&looked),
+        "{errors}"
+    );
 }

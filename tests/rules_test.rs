@@ -223,8 +223,14 @@ fn lists_above_the_rule_are_found() {
     std::fs::create_dir(place.path("library/lists")).unwrap();
     std::fs::write(place.path("library/lists/mine.txt"), "10.0.0.0/24\n").unwrap();
     place.ends(&["library"], 0, &["as expected: 1"]);
-    // Above the folder that was named, nothing is looked for.
-    place.ends(&["library/theme"], 2, &["mine"]);
+    // Part of a library finds the lists of all of it.
+    place.ends(&["library/theme"], 0, &["as expected: 1"]);
+    place.ends(&["library/theme/ping"], 0, &["as expected: 1"]);
+    // Lists that are named go before those above what was named.
+    std::fs::create_dir(place.path("other")).unwrap();
+    std::fs::write(place.path("other/mine.txt"), "10.9.0.0/24\n").unwrap();
+    place.ends(&["library/theme", "--lists", "other"], 1, &["FAILED"]);
+    place.ends(&["library", "--lists", "other"], 0, &["as expected: 1"]);
     place.ends(
         &["library/theme", "--lists", "library/lists"],
         0,

@@ -2,7 +2,7 @@
 
 use crate::error::{Error, last_reason};
 use crate::sys;
-use std::ffi::{CString, c_char, c_int};
+use std::ffi::{CStr, CString, c_char, c_int};
 use std::marker::PhantomData;
 use std::mem::{MaybeUninit, size_of};
 use std::sync::Arc;
@@ -10,6 +10,15 @@ use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 
 /// EAL keeps process-wide state and cannot be started a second time, not even after a failure.
 static STARTED: AtomicBool = AtomicBool::new(false);
+
+/// Release of DPDK whose libraries this process has loaded, such as `22.11.4`. It may be a later
+/// one than the program was built with. EAL need not be started.
+pub fn version() -> String {
+    // SAFETY: it takes nothing and gives a pointer to a constant string that ends with a NUL.
+    let text = unsafe { CStr::from_ptr(sys::rte_version()) };
+    let text = text.to_string_lossy();
+    text.strip_prefix("DPDK ").unwrap_or(&text).to_owned()
+}
 
 /// A started EAL. Clones share it; the last one dropped cleans up.
 #[derive(Debug, Clone)]

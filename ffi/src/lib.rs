@@ -23,7 +23,7 @@ mod sys;
 
 pub use clock::{tsc, tsc_hz};
 pub use device::{Device, DeviceInfo, RxConfig};
-pub use eal::{Eal, ThreadRegistration, allowed_cpus, register_thread};
+pub use eal::{Eal, ThreadRegistration, allowed_cpus, register_thread, version};
 pub use error::Error;
 pub use memory::pool::{HEADROOM, buffers_needed, bytes as pool_bytes};
 pub use mempool::CACHE as MEMPOOL_CACHE;

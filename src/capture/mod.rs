@@ -24,6 +24,14 @@ use crate::limits::BURST_MAX;
 use crate::packet::Frame;
 use arrayvec::ArrayVec;
 
+/// Release of DPDK that this process has loaded, such as `22.11.4`; `none` in a build without.
+pub fn dpdk_version() -> String {
+    #[cfg(feature = "dpdk")]
+    return dpdk_sys::version();
+    #[cfg(not(feature = "dpdk"))]
+    "none".to_owned()
+}
+
 /// Frames received together. They are valid until the next receive of their source.
 pub type Burst<'a> = ArrayVec<Frame<'a>, BURST_MAX>;
 

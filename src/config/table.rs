@@ -364,7 +364,7 @@ pub const KEYS: &[Key] = &[
         kind: Kind::Text("a folder"),
         change: Change::Reload,
         help: "Folder of lists that rules look addresses and names up in; empty: `lists` beside the \
-               rule file.",
+               rule file or above it.",
     },
     key(
         "rules.strict",

@@ -33,6 +33,8 @@ enum What {
 /// The folder cannot be written to.
 pub fn execute(options: &Options, command: Command) -> Result<(), Failure> {
     let folder = &options.folder;
+    // The DPDK that is installed here is not that of whoever reads the pages.
+    let command = command.version(super::VERSION);
     let written = std::fs::create_dir_all(folder).and_then(|()| match options.what {
         What::Man => man(folder, command),
         What::Completions => completions(folder, command),

@@ -4,7 +4,7 @@ use super::Failure;
 use crate::diagnostic::Diagnostic;
 use crate::expr::Mode;
 use crate::rules::RuleSet;
-use crate::rules::load::{LISTS_FOLDER, Loaded as Read, Loader};
+use crate::rules::load::{Loaded as Read, Loader};
 use serde::Serialize;
 use std::collections::BTreeSet;
 use std::path::PathBuf;
@@ -20,7 +20,7 @@ pub struct Source {
     pub paths: Vec<String>,
     /// How they are compiled.
     pub mode: Mode,
-    /// Folder of lists; none for those beside the rules.
+    /// Folder of lists; none for those beside the rules and above them.
     pub lists: Option<String>,
 }
 
@@ -90,7 +90,7 @@ pub fn whole(source: &Source) -> Result<RuleSet, Refused> {
     }
 }
 
-/// Read rule files and folders, with lists from `lists` or from beside them.
+/// Read rule files and folders, with lists from beside them, from `lists` or from above them.
 ///
 /// # Errors
 /// A path leads nowhere.
@@ -100,8 +100,8 @@ pub fn read(paths: &[String], mode: Mode, lists: Option<&str>) -> Result<Read, S
             return Err(format!("rules: {path}: {error}"));
         }
     }
-    let folder = PathBuf::from(lists.unwrap_or(LISTS_FOLDER));
-    Ok(Loader::new(mode, &[folder]).read(paths))
+    let folders: Vec<PathBuf> = lists.map(PathBuf::from).into_iter().collect();
+    Ok(Loader::new(mode, &folders).read(paths))
 }
 
 /// Load rules to run them. A file with an error is skipped and named with its first error; with
@@ -151,5 +151,8 @@ fn first_line(diagnostic: &Diagnostic) -> String {
         "{}:{}:{}",
         diagnostic.file, diagnostic.line, diagnostic.column
     );
-    format!("{place}: {}", diagnostic.message)
+    match diagnostic.help.as_str() {
+        "" => format!("{place}: {}", diagnostic.message),
+        help => format!("{place}: {}: {help}", diagnostic.message),
+    }
 }

@@ -28,15 +28,22 @@ use crate::output::limit::{self, Limit, Limiter};
 use crate::output::writer::{Existing, Target};
 use std::io::IsTerminal as _;
 use std::process::ExitCode;
-use std::sync::Mutex;
+use std::sync::{LazyLock, Mutex};
 
-/// Version, revision, and whether live capture is built in.
+/// Version and revision.
 pub const VERSION: &str = concat!(
     env!("CARGO_PKG_VERSION"),
     " (",
     env!("WIRELYNX_REVISION"),
     ")"
 );
+
+/// The same, and the release of DPDK that is installed; `none` in a build without live capture.
+pub fn version() -> &'static str {
+    static TEXT: LazyLock<String> =
+        LazyLock::new(|| format!("{VERSION}, DPDK {}", crate::capture::dpdk_version()));
+    &TEXT
+}
 
 /// Why a command ended without doing what it was asked.
 #[derive(Debug, thiserror::Error)]

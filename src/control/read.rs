@@ -36,7 +36,7 @@ pub struct Options {
     /// Rule file, or folder of rule files; may be given several times
     #[arg(long, value_name = "PATH")]
     rules: Vec<String>,
-    /// Folder of lists that rules look things up in [default: lists beside the rules]
+    /// Folder of lists that rules look things up in [default: lists beside the rules or above]
     #[arg(long, value_name = "DIR")]
     lists: Option<String>,
     /// Where alerts go; - for standard output

@@ -11,7 +11,7 @@ use crate::expr::Mode;
 use crate::limits::RULE_FILES_MAX;
 use crate::output::Event;
 use crate::rules::RuleSet;
-use crate::rules::load::{LISTS_FOLDER, Loader};
+use crate::rules::load::Loader;
 use crate::worker::{Scope, Settings, Worker};
 use expected::{Alerts, Elsewhere};
 use std::collections::BTreeSet;
@@ -52,7 +52,7 @@ pub struct Options {
     /// Folder of the captures that `captures.txt` names [default: WIRELYNX_CAPTURES]
     #[arg(long, value_name = "DIR")]
     captures: Option<PathBuf>,
-    /// Folder of lists that rules look things up in [default: lists in or above the rule folder]
+    /// Folder of lists that rules look things up in [default: lists beside the rules or above]
     #[arg(long, value_name = "DIR")]
     lists: Option<PathBuf>,
     /// Write what was got to NAME.alerts, instead of comparing; look at it before you keep it
@@ -124,7 +124,7 @@ pub fn execute(options: &Options) -> Result<(), Failure> {
     let captures = captures.or_else(|| std::env::var_os(CAPTURES_VARIABLE).map(PathBuf::from));
     let tester = Tester {
         captures,
-        lists: options.lists.clone().unwrap_or_else(|| LISTS_FOLDER.into()),
+        lists: options.lists.iter().cloned().collect(),
         renew: options.renew,
     };
     let mut rows = Vec::new();
@@ -194,7 +194,7 @@ impl RuleFolder {
 /// What all folders are tested with.
 struct Tester {
     captures: Option<PathBuf>,
-    lists: PathBuf,
+    lists: Vec<PathBuf>,
     renew: bool,
 }
 
@@ -225,7 +225,7 @@ impl Tester {
         }
         let files = folder.rules.iter();
         let files = files.map(|file| (folder.root.as_path(), file.clone()));
-        let mut loader = Loader::new(Mode::Standard, std::slice::from_ref(&self.lists));
+        let mut loader = Loader::new(Mode::Standard, &self.lists);
         let loaded = loader.read_files(files);
         let mut text = String::new();
         // A rule that is skipped because of its id is a warning when it is loaded, but not tested.

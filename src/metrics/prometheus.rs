@@ -36,9 +36,16 @@ pub fn render(snapshot: &Snapshot) -> Result<String, prometheus::Error> {
     )?;
     families.gauge(
         "wirelynx_build_info",
-        "Version of the program; always 1",
-        &["version", "revision"],
-        &[(&[env!("CARGO_PKG_VERSION"), env!("WIRELYNX_REVISION")], 1)],
+        "Version of the program, and of DPDK as it is installed (none: built without); always 1",
+        &["version", "revision", "dpdk"],
+        &[(
+            &[
+                env!("CARGO_PKG_VERSION"),
+                env!("WIRELYNX_REVISION"),
+                &crate::capture::dpdk_version(),
+            ],
+            1,
+        )],
     )?;
     let mut text = Vec::new();
     TextEncoder::new().encode(&families.registry.gather(), &mut text)?;

@@ -125,6 +125,7 @@ impl Joins {
                 alerts: vec![0; count],
                 evicted: vec![0; count],
                 exceeded: vec![0; count],
+                instances: vec![0; count],
                 tries: 0,
                 live: 0,
             },
@@ -138,6 +139,11 @@ impl Joins {
 
     /// What was counted.
     pub fn counters(&mut self) -> &Counters {
+        // Most rules wait for nothing: their stores are left out of the cache.
+        let stores = self.noted.iter().zip(&self.stores);
+        for (count, ((_, waits), store)) in self.counters.instances.iter_mut().zip(stores) {
+            *count = u64::try_from(if *waits { store.live() } else { 0 }).unwrap_or(u64::MAX);
+        }
         self.counters.live = u64::try_from(self.live).unwrap_or(u64::MAX);
         self.counters.tries = self.candidates.tries;
         &self.counters

@@ -59,8 +59,11 @@ impl Loaded {
     }
 }
 
-/// Where lists are looked for when they are not beside a rule file.
+/// Where lists are looked for last, when no other folder of lists is named.
 pub const LISTS_FOLDER: &str = "rules/lists";
+
+/// Name of the folders of lists beside rule files and above them.
+const LISTS: &str = "lists";
 
 /// Reads rule files, and each list that they name once.
 #[derive(Debug)]
@@ -72,7 +75,8 @@ pub struct Loader {
 }
 
 impl Loader {
-    /// `folders`: where lists are looked for behind the folder `lists` beside a rule file.
+    /// `folders`: where lists are looked for when they are not beside a rule file, nor above it up
+    /// to the folder that was named. [`LISTS_FOLDER`] when there are none, as the last of all.
     pub fn new(mode: Mode, folders: &[PathBuf]) -> Self {
         Self {
             mode,
@@ -87,8 +91,7 @@ impl Loader {
         self.read_below(folder_of(path), path)
     }
 
-    /// Read one file that was found below the folder `root`. Its lists may be beside it or in a
-    /// folder `lists` further up, so that the themes of a library share them.
+    /// Read one file that was found below the folder `root`.
     fn read_below(&mut self, root: &Path, path: &Path) -> FileResult {
         let name = path.display().to_string();
         match read_bounded(path) {
@@ -96,12 +99,7 @@ impl Loader {
                 let folder = folder_of(path).to_owned();
                 let others = &self.folders;
                 let lists = self.lists.entry(folder).or_insert_with_key(|folder| {
-                    let above = folder.ancestors().take_while(|f| f.starts_with(root));
-                    let mut found: Vec<PathBuf> = above.map(|f| f.join("lists")).collect();
-                    let new = others.iter().filter(|other| !found.contains(other));
-                    let new: Vec<PathBuf> = new.cloned().collect();
-                    found.extend(new);
-                    Lists::sharing(found, Arc::clone(&self.files))
+                    Lists::sharing(lists_of(folder, root, others), Arc::clone(&self.files))
                 });
                 read_bytes(&name, &bytes, self.mode, lists)
             }
@@ -155,14 +153,38 @@ fn folder_of(file: &Path) -> &Path {
     file.parent().unwrap_or(file)
 }
 
-/// Read one file, with lists from beside it or from [`LISTS_FOLDER`].
-pub fn read_file(path: &Path, mode: Mode) -> FileResult {
-    Loader::new(mode, &[PathBuf::from(LISTS_FOLDER)]).read_file(path)
+/// Folders with the lists of rules in `folder`, the first to be looked into first: from beside the
+/// rules up to the folder `root` that was named, so that the themes of a library share them; those
+/// that were named for lists, `named`; and those above `root`, for one that is part of a library.
+fn lists_of(folder: &Path, root: &Path, named: &[PathBuf]) -> Vec<PathBuf> {
+    let below = folder.ancestors().take_while(|f| f.starts_with(root));
+    let mut found: Vec<PathBuf> = below.map(|f| f.join(LISTS)).collect();
+    found.extend_from_slice(named);
+    let here = if root.as_os_str().is_empty() {
+        Path::new(".")
+    } else {
+        root
+    };
+    // As it is written, a path such as `.` does not tell what is above it.
+    if let Ok(root) = std::fs::canonicalize(here) {
+        found.extend(root.ancestors().skip(1).map(|f| f.join(LISTS)));
+    }
+    let last = PathBuf::from(LISTS_FOLDER);
+    if named.is_empty() && !found.contains(&last) {
+        found.push(last);
+    }
+    found
 }
 
-/// Read these files and folders, with lists from beside them or from [`LISTS_FOLDER`].
+/// Read one file, with lists from beside it, from above it or from [`LISTS_FOLDER`].
+pub fn read_file(path: &Path, mode: Mode) -> FileResult {
+    Loader::new(mode, &[]).read_file(path)
+}
+
+/// Read these files and folders, with lists from beside them, from above them or from
+/// [`LISTS_FOLDER`].
 pub fn read(paths: &[String], mode: Mode) -> Loaded {
-    Loader::new(mode, &[PathBuf::from(LISTS_FOLDER)]).read(paths)
+    Loader::new(mode, &[]).read(paths)
 }
 
 /// Files as given; a folder stands for its `*.xml`, in byte order of their names, which is the
@@ -265,5 +287,43 @@ fn read_text(name: &str, text: &str, mode: Mode, lists: &Lists) -> FileResult {
     FileResult {
         properties: if is_sound { properties } else { Vec::new() },
         diagnostics,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_nearest_lists_come_first() {
+        let of = |folder: &Path, root: &Path, named: &[&str]| -> Vec<String> {
+            let named: Vec<PathBuf> = named.iter().map(PathBuf::from).collect();
+            let found = lists_of(folder, root, &named).into_iter();
+            found.map(|folder| folder.display().to_string()).collect()
+        };
+        // What a folder is below, whatever the machine: its links are resolved.
+        let place = tempfile::tempdir().unwrap();
+        let base = place.path().canonicalize().unwrap();
+        let (theme, rule) = (base.join("rules/scans"), base.join("rules/scans/syn-scan"));
+        std::fs::create_dir_all(&rule).unwrap();
+        let found = of(&rule, &theme, &["feeds"]);
+        let base = base.display();
+        let expected = [
+            format!("{base}/rules/scans/syn-scan/lists"),
+            format!("{base}/rules/scans/lists"),
+            "feeds".to_owned(),
+            format!("{base}/rules/lists"),
+            format!("{base}/lists"),
+        ];
+        assert_eq!(found.get(..5).unwrap(), expected);
+        assert_eq!(found.last().unwrap(), "/lists");
+        assert_eq!(of(&rule, &theme, &[]).last().unwrap(), LISTS_FOLDER);
+        // Nothing is looked into twice.
+        let library = of(Path::new("rules/scans"), Path::new("rules"), &[]);
+        assert_eq!(library.iter().filter(|f| *f == LISTS_FOLDER).count(), 1);
+        assert_eq!(
+            of(Path::new(""), Path::new(""), &[]).first().unwrap(),
+            "lists"
+        );
     }
 }

@@ -56,7 +56,7 @@ pub trait SamePacket {
 /// dozen; with it, no packet costs more than a few thousand ordinary ones, whatever the rules.
 pub const WORK_MAX: u64 = 65_536;
 
-/// Counters of the joins; all only grow but `live`.
+/// Counters of the joins; all only grow but `instances` and `live`.
 #[derive(Debug, Default, Clone, PartialEq, Eq)]
 pub struct Counters {
     /// Matches taken in, by rule.
@@ -69,6 +69,8 @@ pub struct Counters {
     pub exceeded: Vec<u64>,
     /// Classes of instances that a match was tried against.
     pub tries: u64,
+    /// Instances now, by rule; as of the latest look at all counters.
+    pub instances: Vec<u64>,
     /// Instances now.
     pub live: u64,
 }

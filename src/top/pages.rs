@@ -4,6 +4,7 @@ use super::grid::{Ask, Grid, Line, Of, Tone, clipped, scaled};
 use super::text::Scrape;
 use super::window::Window;
 use std::collections::VecDeque;
+use std::fmt::Write as _;
 
 /// Rates of alerts that are remembered.
 const ALERT_RATES_MAX: usize = 12;
@@ -174,6 +175,7 @@ const RULES: Grid = Grid {
         ("alerts/s", Of::Rate("wirelynx_alerts_total", 1.0)),
         ("alerts", Of::Value("wirelynx_alerts_total")),
         ("limited", Of::Value("wirelynx_alerts_suppressed_total")),
+        ("attempts", Of::Value("wirelynx_rule_instances")),
         (
             "evicted/s",
             Of::Loss("wirelynx_rule_instances_evicted_total"),
@@ -312,8 +314,12 @@ pub fn build(scrape: &Scrape) -> String {
     match samples.first() {
         Some(sample) => {
             let (version, revision) = (sample.label("version"), sample.label("revision"));
-            let text = format!("wirelynx {version} ({revision})");
-            clipped(&text, 40)
+            let mut text = format!("wirelynx {version} ({revision})");
+            // One of an earlier version does not tell.
+            if !matches!(sample.label("dpdk"), "" | "none") {
+                let _ = write!(text, ", DPDK {}", sample.label("dpdk"));
+            }
+            clipped(&text, 60)
         }
         None => "no wirelynx".to_owned(),
     }
@@ -476,6 +482,15 @@ mod tests {
         let render = |count| prometheus::render(&snapshot(count)).unwrap();
         let window = window(&render(0), &render(3_000));
         assert!(build(window.latest()).contains(env!("CARGO_PKG_VERSION")));
+        let named =
+            |dpdk| format!("wirelynx_build_info{{version=\"9.8\",revision=\"abc\"{dpdk}}} 1\n");
+        for (dpdk, shown) in [
+            (",dpdk=\"22.11.4\"", "wirelynx 9.8 (abc), DPDK 22.11.4"),
+            (",dpdk=\"none\"", "wirelynx 9.8 (abc)"),
+            ("", "wirelynx 9.8 (abc)"),
+        ] {
+            assert_eq!(build(&Scrape::parse(&named(dpdk)).unwrap()), shown);
+        }
         let overview = text(Page::Overview, &window);
         assert!(
             overview.contains("alerts/s, latest first: 1.50 k\n"),

@@ -49,6 +49,16 @@ impl Veth {
         command
     }
 
+    /// A command that looks at what runs there. `ip netns exec` makes a mount first, for which it
+    /// may wait as long as the CPUs are busy with packets.
+    #[allow(dead_code, reason = "not every test looks at what runs")]
+    pub(crate) fn looking(&self, program: &str) -> Command {
+        let mut command = Command::new("nsenter");
+        command.arg(format!("--net=/run/netns/{}", self.here));
+        command.arg(program);
+        command
+    }
+
     /// Send a capture file on `tx0`, so many packets a second.
     pub(crate) fn replay(&self, file: &Path, rate: u32) {
         let status = Command::new("ip")

@@ -128,6 +128,7 @@ pub(crate) fn run_xml(xml: &str, packets: &[Owned], limits: Limits) -> Vec<Outco
     both.oracle.finish();
     let counters = worker.counters().rules;
     assert!(counters.live <= u64::try_from(limits.total).unwrap());
+    assert_eq!(counters.instances.iter().sum::<u64>(), counters.live);
     let oracle = both.oracle;
     let outcome = |(number, engine)| Outcome {
         engine,

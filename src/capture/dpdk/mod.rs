@@ -286,11 +286,11 @@ impl Started {
         for port in &self.ports {
             let left = self.settings.link_wait.saturating_sub(start.elapsed());
             let link = port.wait_for_link(left);
-            if !link.up {
-                warn!(
-                    port = port.name(),
-                    "its link is down: check the cable and the peer"
-                );
+            let port = port.name();
+            match (link.up, link.mbps) {
+                (false, _) => warn!(port, "its link is down: check the cable and the peer"),
+                (true, u32::MAX) => info!(port, "its link is up, speed unknown"),
+                (true, mbps) => info!(port, "its link is up, {mbps} Mbit/s"),
             }
             self.links.push(link);
         }
@@ -580,7 +580,7 @@ impl Capture for DpdkCapture {
 fn explain(device: &str, error: &dpdk_sys::Error) -> Error {
     let advice = match error {
         dpdk_sys::Error::NoDevice { .. } if room::is_pci_address(device) => {
-            "Bind it with scripts/bind-port, and see dpdk-devbind.py --status"
+            "wirelynx doctor names the command that binds it; see also dpdk-devbind.py --status"
         }
         dpdk_sys::Error::NoDevice { .. } => {
             "Check the name of the driver, its arguments, and that what they name exists; EAL's \

@@ -247,8 +247,13 @@ impl<'a> Case<'a> {
 
     /// The command that runs with one key set differently.
     pub fn set(&self, setting: &str) -> String {
+        format!("{} -X {setting}", self.command("run"))
+    }
+
+    /// A command of the program, with the configuration that was looked at.
+    pub fn command(&self, name: &str) -> String {
         let file = self.config.file.as_ref();
         let file = file.map_or_else(String::new, |file| format!(" -c {}", file.display()));
-        format!("wirelynx run{file} -X {setting}")
+        format!("wirelynx {name}{file}")
     }
 }

@@ -137,7 +137,7 @@ pub fn check(case: &Case<'_>) -> Vec<Finding> {
             false => {
                 let page = page_size(pages);
                 let total = needed.saturating_add(taken);
-                let command = reserve(several.then_some(*node), total, page);
+                let command = reserve(case.system, several.then_some(*node), total, page);
                 HUGEPAGES.warning(subject, found, command)
             }
         });
@@ -171,12 +171,14 @@ fn size_of_page(bytes: u64) -> &'static str {
 }
 
 /// The command that reserves so many bytes on a node in pages of this size.
-fn reserve(node: Option<u16>, bytes: u64, page: u64) -> String {
+fn reserve(system: &System, node: Option<u16>, bytes: u64, page: u64) -> String {
+    let program = system.packaged("hugepages/reserve");
+    let program = program.as_deref().unwrap_or("hugepages/reserve");
     let mebibytes = bytes.div_ceil(page).saturating_mul(page >> 20);
     let node = node.map_or_else(String::new, |node| format!("--node {node} "));
     match page {
-        0x4000_0000 => format!("hugepages/reserve {node}{mebibytes} 1G"),
-        _ => format!("hugepages/reserve {node}{mebibytes} 2M"),
+        0x4000_0000 => format!("{program} {node}{mebibytes} 1G"),
+        _ => format!("{program} {node}{mebibytes} 2M"),
     }
 }
 
@@ -199,7 +201,7 @@ pub fn table(case: &Case<'_>) -> String {
             let _ = writeln!(text, "# {pages:>14}  pages of {size}");
         }
         let page = there.get(&node).map_or(2 << 20, |pages| page_size(pages));
-        let command = reserve(several.then_some(node), total, page);
+        let command = reserve(case.system, several.then_some(node), total, page);
         let _ = writeln!(text, "{command}");
     }
     text

@@ -3,7 +3,7 @@
 use super::case::Case;
 use super::finding::{Check, Finding};
 use super::hugepages::has_physical_port;
-use super::system::{System, bind, kernel_arguments};
+use super::system::{System, kernel_arguments};
 
 /// Is there an IOMMU?
 pub(super) const IOMMU: Check = Check {
@@ -55,7 +55,7 @@ pub(super) fn check(case: &Case<'_>) -> Vec<Finding> {
             Some((address, driver)) => GROUP.failure(
                 &port.name,
                 format!("{address} of its group is with the kernel's driver {driver}"),
-                bind(address),
+                case.system.bind(address),
             ),
         });
     }

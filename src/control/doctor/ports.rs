@@ -5,7 +5,7 @@ use super::adapters::{Model, version};
 use super::case::{Case, Kind, Port};
 use super::finding::{Check, Finding};
 use super::pci::Device;
-use super::system::{Survey, bind};
+use super::system::Survey;
 
 /// Presence.
 pub(super) const DEVICE: Check = Check {
@@ -192,7 +192,7 @@ fn presence(case: &Case<'_>, port: &Port, findings: &mut Vec<Finding>) -> bool {
 }
 
 fn driver(case: &Case<'_>, port: &Port, device: &Device) -> Finding {
-    let bind = bind(&device.address);
+    let bind = case.system.bind(&device.address);
     let interface = device.interfaces.first().map_or("", String::as_str);
     let named = match interface.is_empty() {
         true => String::new(),
@@ -292,13 +292,14 @@ fn interface(port: &Port) -> Option<&str> {
 
 fn link(case: &Case<'_>, port: &Port) -> Option<Finding> {
     let Some(interface) = interface(port) else {
-        let unseen = port.pci().is_some() && port.configured;
-        let text = "the kernel no longer sees it; the log of a run tells after it has started";
-        let command = format!(
-            "{} 2>&1 | grep link",
-            case.set("capture.idle_exit_seconds=1")
+        let device = port.pci().filter(|_| port.configured)?;
+        let text = format!(
+            "{} has it, so the kernel does not show its link: a run logs it at start, then \
+             wirelynx top and wirelynx_port_link_up tell; before a port is bound, ethtool does",
+            device.driver.as_deref().unwrap_or("no driver")
         );
-        return unseen.then(|| LINK.unknown(&port.name, text, command));
+        let command = format!("{} --once --page 2 # while it runs", case.command("top"));
+        return Some(LINK.unknown(&port.name, text, command));
     };
     let folder = format!("sys/class/net/{interface}");
     // The file cannot be read while the interface is down.

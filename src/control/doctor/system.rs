@@ -194,6 +194,21 @@ impl System {
         })
     }
 
+    /// The command that gives a port to DPDK: that of the package, where it is installed, which
+    /// refuses the port of the default route and remembers the driver of the kernel.
+    pub fn bind(&self, address: &str) -> String {
+        match self.packaged("bind-port") {
+            Some(program) => format!("{program} {address}"),
+            None => format!("dpdk-devbind.py -b vfio-pci {address}"),
+        }
+    }
+
+    /// Path of a script of the Debian package, if it is installed.
+    pub fn packaged(&self, script: &str) -> Option<String> {
+        let path = format!("usr/lib/wirelynx/{script}");
+        self.has(&path).then(|| format!("/{path}"))
+    }
+
     /// Interface of the default route; none when there is none.
     pub fn default_route(&self) -> Option<String> {
         let text = self.text("proc/net/route")?;
@@ -210,11 +225,6 @@ pub fn kernel_arguments(arguments: &str) -> String {
     format!(
         "sed -i 's/^GRUB_CMDLINE_LINUX=\"/&{arguments} /' /etc/default/grub && update-grub && reboot"
     )
-}
-
-/// The command that gives a port to DPDK.
-pub fn bind(address: &str) -> String {
-    format!("dpdk-devbind.py -b vfio-pci {address}")
 }
 
 /// Bytes in a unit that fits, such as `318 MiB`; rounded up.

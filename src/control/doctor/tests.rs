@@ -79,6 +79,10 @@ hugepages/reserve --node 1 48 2M
         hugepages::table(&Case::new(&system, &config, None)),
         expected
     );
+    tree.write("usr/lib/wirelynx/hugepages/reserve", "");
+    let table = hugepages::table(&Case::new(&system, &config, None));
+    let installed = "\n/usr/lib/wirelynx/hugepages/reserve --node 1 48 2M\n";
+    assert!(table.contains(installed), "{table}");
     // Where there are pages of 1 GiB, and no node, these are counted.
     tree.remove("sys/devices/system/node");
     let folder = "sys/kernel/mm/hugepages/hugepages-1048576kB";
@@ -111,6 +115,17 @@ fn a_port_that_the_kernel_has() {
     );
     let link = the(&findings, "port.link", "0000:3b:00.0");
     assert_eq!(link.found, "ens1f0 up, 10000 Mbit/s");
+
+    // The package has a script that refuses what would cut the operator off.
+    tree.write("usr/lib/wirelynx/bind-port", "");
+    let findings = examined(&tree.system(), &[]);
+    for (id, port) in [("port.driver", "0000:3b:00.0"), ("iommu.group", "3b:00.1")] {
+        let ours = "/usr/lib/wirelynx/bind-port 0000:3b:00.0";
+        assert_eq!(the(&findings, id, port).command, ours);
+    }
+    let link = the(&findings, "port.link", "3b:00.1");
+    assert_eq!(link.command, "wirelynx top --once --page 2 # while it runs");
+    assert!(link.found.starts_with("vfio-pci has it"), "{link:?}");
 
     // Whoever binds the port of the default route loses the machine.
     let route = "Iface Destination Gateway\nens1f0 00000000 0100A8C0";

@@ -59,15 +59,24 @@ impl Lists {
                 }
             }
         }
-        let folders: Vec<String> = self
-            .folders
-            .iter()
-            .map(|f| f.display().to_string())
-            .collect();
-        Err(match folders.is_empty() {
-            true => "no folder for lists is known".to_owned(),
-            false => format!("looked for {name}.txt and {name} in {}", folders.join(", ")),
-        })
+        Err(self.not_found(name))
+    }
+
+    /// Where the list was looked for, in vain.
+    fn not_found(&self, name: &str) -> String {
+        let (there, missing): (Vec<&PathBuf>, Vec<&PathBuf>) =
+            self.folders.iter().partition(|folder| folder.is_dir());
+        let named = |folders: &[&PathBuf]| {
+            let names: Vec<String> = folders.iter().map(|f| f.display().to_string()).collect();
+            names.join(", ")
+        };
+        let looked = format!("looked for {name}.txt and {name} in {}", named(&there));
+        match (there.is_empty(), missing.is_empty()) {
+            (true, true) => "no folder for lists is known".to_owned(),
+            (true, false) => format!("there is no folder {}", named(&missing)),
+            (false, true) => looked,
+            (false, false) => format!("{looked}; there is no folder {}", named(&missing)),
+        }
     }
 }
 

@@ -36,12 +36,11 @@ pub(super) fn add(families: &Families, snapshot: &Snapshot) -> Result<(), promet
 
 /// Rules that run, and their open attempts.
 fn loaded(families: &Families, snapshot: &Snapshot) -> Result<(), prometheus::Error> {
-    let live = snapshot.places().map(|rules| rules.live).sum();
-    families.gauge(
+    families.levels(
         "wirelynx_rule_instances",
-        "Open attempts of all rules",
-        &[],
-        &[(&[], live)],
+        "Open attempts to match the rule",
+        "rule",
+        snapshot.of_places(|rules| &rules.instances),
     )?;
     let places = u64::try_from(snapshot.places().count()).unwrap_or(u64::MAX);
     families.level(
