@@ -2,7 +2,7 @@
 
 use super::case::{Case, Kind};
 use super::finding::{Check, Finding};
-use super::system::{System, size};
+use super::system::{System, script, size};
 use crate::capture::room::{BUFFER_BYTES, EAL_BYTES, pool_bytes};
 use memory::pool;
 use std::collections::BTreeMap;
@@ -174,10 +174,8 @@ fn size_of_page(bytes: u64) -> &'static str {
 fn reserve(node: Option<u16>, bytes: u64, page: u64) -> String {
     let mebibytes = bytes.div_ceil(page).saturating_mul(page >> 20);
     let node = node.map_or_else(String::new, |node| format!("--node {node} "));
-    match page {
-        0x4000_0000 => format!("hugepages/reserve {node}{mebibytes} 1G"),
-        _ => format!("hugepages/reserve {node}{mebibytes} 2M"),
-    }
+    let size = if page == 1 << 30 { "1G" } else { "2M" };
+    format!("{} {node}{mebibytes} {size}", script("hugepages/reserve"))
 }
 
 /// For `--hugepages`: the sum for each node with its terms, and the commands that reserve it. Lines
