@@ -138,8 +138,8 @@ fn what_is_missing_is_told() {
     let missing = "100 of 128 pages of 2M are reserved on node 0, 56 MiB are missing\n";
     assert!(text.starts_with(missing), "{text}");
     let reserve = folder().join("reserve");
-    let command = format!("reserve them: {} --node 0 --pages 128", reserve.display());
-    assert!(text.contains(&command), "{text}");
+    let expected = format!("reserve them: {} --node 0 --pages 128", reserve.display());
+    assert!(text.contains(&expected), "{text}");
     said(&machine, "verify", &["--node", "0", "200"], 0);
 
     // A kernel that grants 40, whatever is asked.
