@@ -19,8 +19,8 @@ const BYTES_MAX: usize = 1 << 30;
 /// How long a receiver may take nothing.
 const PATIENCE: Duration = Duration::from_secs(10);
 
-/// Shortest time between two frames: rules tell the order of packets by microseconds, and the times of
-/// the record are to have the order of sending.
+/// Shortest time between two frames: rules tell the order of packets by microseconds, and the times
+/// of the record are to have the order of sending.
 const STEP: Duration = Duration::from_micros(1);
 
 /// What was sent.
@@ -35,7 +35,8 @@ pub(crate) struct Summary {
 type Due = (Duration, Vec<u8>);
 
 /// Send the frames of Ethernet captures to `socket`. All captures begin at once, and each keeps its
-/// pace, with a microsecond between frames at least. With `record`, what was sent is written there as a capture, with the times of sending.
+/// pace, with a microsecond between frames at least. With `record`, what was sent is written there
+/// as a capture, with the times of sending.
 ///
 /// # Errors
 /// A capture cannot be read, has frames of another link or cut ones; the record cannot be written;

@@ -236,7 +236,8 @@ pub fn bind(address: &str) -> String {
     format!("dpdk-devbind.py -b vfio-pci {address}")
 }
 
-/// The path of a script: that of the package where this is its program, else the place in the sources.
+/// The path of a script: that of the package where this is its program, else its place in the
+/// sources.
 pub fn script(name: &str) -> String {
     match std::env::current_exe().is_ok_and(|path| path.starts_with("/usr/bin")) {
         true => format!("/usr/lib/wirelynx/{name}"),
