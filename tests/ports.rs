@@ -162,6 +162,17 @@ impl Machine {
 }
 
 #[test]
+fn what_was_remembered_is_no_option() {
+    let machine = Machine::new();
+    machine.done("bind-port", &[PORT]);
+    let state = format!("state/ports/{PORT}");
+    machine.write(&state, "driver=-C/tmp/modprobe.conf\ninterface=eth7\n");
+    let said = machine.refused("unbind-port", &[PORT], 1);
+    assert!(said.contains("is not in"), "{said}");
+    assert_eq!(machine.calls("modprobe"), ["modprobe vfio-pci"]);
+}
+
+#[test]
 fn a_port_goes_and_comes_back() {
     let machine = Machine::new();
     let said = machine.done("bind-port", &["eth7"]);

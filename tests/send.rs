@@ -100,6 +100,28 @@ fn captures_begin_at_once_and_keep_their_pace() {
 }
 
 #[test]
+fn no_two_frames_have_the_same_microsecond() {
+    let folder = tempfile::tempdir().unwrap();
+    let folder = folder.path();
+    let sends = "send=100 ".repeat(100);
+    let dense = generate(folder, "dense", &format!("gap 1ns\nudp a b {sends}"));
+    let due = frames(&dense);
+    assert!(due[99].0 - due[0].0 < 1_000, "{}", due[99].0 - due[0].0);
+    let socket = UnixDatagram::bind(folder.join("wire")).unwrap();
+    let receiver = std::thread::spawn(move || {
+        for _ in 0..100 {
+            socket.recv(&mut [0; 2_000]).unwrap();
+        }
+    });
+    assert!(send(&[&dense], folder).status.success());
+    receiver.join().unwrap();
+    let recorded = frames(&folder.join("sent"));
+    assert_eq!(recorded.len(), 100);
+    let steps = recorded.windows(2).map(|pair| pair[1].0 - pair[0].0);
+    assert!(steps.min().unwrap() >= 1_000);
+}
+
+#[test]
 fn what_cannot_be_sent_is_told() {
     let folder = tempfile::tempdir().unwrap();
     let folder = folder.path();

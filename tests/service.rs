@@ -300,6 +300,28 @@ fn unit(key: &str) -> String {
     found.unwrap().to_owned()
 }
 
+/// The folders are there before the first start, as systemd would make them.
+#[test]
+fn the_folders_of_the_unit_are_made_at_installation() {
+    let text = fs::read_to_string(root().join("packaging/wirelynx.tmpfiles")).unwrap();
+    let lines = text.lines().filter(|line| !line.starts_with('#'));
+    let mut made: Vec<&str> = lines.collect();
+    made.sort_unstable();
+    let (user, group) = (unit("User="), unit("Group="));
+    let places = [
+        ("Runtime", "/run"),
+        ("State", "/var/lib"),
+        ("Logs", "/var/log"),
+    ];
+    let expected = places.map(|(kind, place)| {
+        let name = unit(&format!("{kind}Directory="));
+        let mode = unit(&format!("{kind}DirectoryMode="));
+        format!("d {place}/{name} {mode} {user} {group} -")
+    });
+    assert_eq!(made, expected);
+    assert_eq!(unit("RuntimeDirectoryPreserve="), "yes");
+}
+
 /// A program beside `rx0`, as an unprivileged user that has these capabilities alone.
 fn unprivileged(veth: &Veth, capabilities: &[&str], program: &Path) -> Command {
     let list: String = capabilities

@@ -19,6 +19,10 @@ const BYTES_MAX: usize = 1 << 30;
 /// How long a receiver may take nothing.
 const PATIENCE: Duration = Duration::from_secs(10);
 
+/// Shortest time between two frames: rules tell the order of packets by microseconds, and the times
+/// of the record are to have the order of sending.
+const STEP: Duration = Duration::from_micros(1);
+
 /// What was sent.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Summary {
@@ -31,7 +35,8 @@ pub(crate) struct Summary {
 type Due = (Duration, Vec<u8>);
 
 /// Send the frames of Ethernet captures to `socket`. All captures begin at once, and each keeps its
-/// pace. With `record`, what was sent is written there as a capture, with the times of sending.
+/// pace, with a microsecond between frames at least. With `record`, what was sent is written there
+/// as a capture, with the times of sending.
 ///
 /// # Errors
 /// A capture cannot be read, has frames of another link or cut ones; the record cannot be written;
@@ -64,10 +69,13 @@ pub(crate) fn send(
     let start = Instant::now();
     let since_1970 = SystemTime::now().duration_since(UNIX_EPOCH);
     let since_1970 = since_1970.map_err(|error| error.to_string())?;
+    let mut earliest = Duration::ZERO;
     for (due, data) in &frames {
         thread::sleep(due.saturating_sub(start.elapsed()));
+        let now = wait(start, earliest);
+        earliest = now + STEP;
         if let Some(writer) = &mut writer {
-            let frame = frame(data, since_1970 + start.elapsed());
+            let frame = frame(data, since_1970 + now);
             writer.write(&frame).map_err(|error| at(name, error))?;
         }
         target.send(data).map_err(|error| at(socket, error))?;
@@ -79,6 +87,17 @@ pub(crate) fn send(
         writer.flush().map_err(|error| at(name, error))?;
     }
     Ok(summary)
+}
+
+/// Wait for less than a sleep can, and tell the time.
+fn wait(start: Instant, earliest: Duration) -> Duration {
+    loop {
+        let now = start.elapsed();
+        if now >= earliest {
+            return now;
+        }
+        std::hint::spin_loop();
+    }
 }
 
 fn frame(data: &[u8], time: Duration) -> Frame<'_> {

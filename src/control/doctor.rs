@@ -68,7 +68,7 @@ const USER: Check = Check {
 };
 
 /// Every check, by group, in the order of their findings.
-pub const CHECKS: [&Check; 32] = [
+pub const CHECKS: [&Check; 33] = [
     &CONFIG,
     &PORTS,
     &USER,
@@ -86,6 +86,7 @@ pub const CHECKS: [&Check; 32] = [
     &iommu::IOMMU,
     &iommu::VFIO,
     &iommu::GROUP,
+    &iommu::ACCESS,
     &ports::DEVICE,
     &ports::DRIVER,
     &ports::PROBE,

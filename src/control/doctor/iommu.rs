@@ -3,6 +3,7 @@
 use super::case::Case;
 use super::finding::{Check, Finding};
 use super::hugepages::has_physical_port;
+use super::pci::Device;
 use super::system::{System, kernel_arguments};
 
 /// Is there an IOMMU?
@@ -25,6 +26,19 @@ pub(super) const GROUP: Check = Check {
     looks_at: "the other devices of the IOMMU group of each port",
     why: "vfio hands out whole groups only: a device that the kernel keeps blocks the port",
 };
+
+/// May this user open the group of a port?
+pub(super) const ACCESS: Check = Check {
+    id: "iommu.access",
+    looks_at: "/dev/vfio/GROUP of each port that vfio-pci has",
+    why: "a port is received from through this file, which is root's unless a rule of udev says otherwise",
+};
+
+/// Where the package and where an operator puts the rule that gives groups to the service.
+const UDEV_RULES: [&str; 2] = [
+    "lib/udev/rules.d/60-wirelynx.rules",
+    "etc/udev/rules.d/60-wirelynx.rules",
+];
 
 const NOIOMMU: &str = "sys/module/vfio/parameters/enable_unsafe_noiommu_mode";
 
@@ -58,8 +72,28 @@ pub(super) fn check(case: &Case<'_>) -> Vec<Finding> {
                 case.system.bind(address),
             ),
         });
+        findings.extend(openable(case.system, &port.name, device));
     }
     findings
+}
+
+/// None where there is no file to open: the driver of the port, or the IOMMU, is told then.
+fn openable(system: &System, name: &str, device: &Device) -> Option<Finding> {
+    let node = format!("dev/vfio/{}", device.group.as_deref()?);
+    if device.driver.as_deref() != Some("vfio-pci") || !system.has(&node) {
+        return None;
+    }
+    if (system.accessible)(&system.path(&node)) {
+        return Some(ACCESS.ok(name, format!("/{node} can be opened")));
+    }
+    let user = system.user();
+    let has_rule = UDEV_RULES.iter().any(|rule| system.has(rule));
+    let command = match has_rule && system.is_of_group("wirelynx") {
+        true => "udevadm control --reload && udevadm trigger --subsystem-match=vfio".to_owned(),
+        false => format!("chown {user} /{node}"),
+    };
+    let text = format!("user {user} may not open /{node}");
+    Some(ACCESS.failure(name, text, command))
 }
 
 fn enabled(case: &Case<'_>) -> Finding {

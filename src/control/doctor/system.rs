@@ -1,6 +1,7 @@
 //! The machine as checks see it: files below a root folder, so that tests can make one up, and the
 //! few answers that are in no file.
 
+use nix::unistd::{AccessFlags, access};
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
@@ -55,6 +56,8 @@ pub struct System {
     pub clock: Option<kernel::Clock>,
     /// Driver and firmware of a network interface.
     pub adapter: fn(&str) -> Option<kernel::Adapter>,
+    /// May this process read and write a file?
+    pub accessible: fn(&Path) -> bool,
     /// What DPDK said of the ports.
     pub survey: Survey,
 }
@@ -67,6 +70,7 @@ impl System {
             allowed: crate::control::cores::Machine::here().allowed().to_vec(),
             clock: kernel::clock(),
             adapter: kernel::adapter,
+            accessible: |path| access(path, AccessFlags::R_OK | AccessFlags::W_OK).is_ok(),
             survey: Survey::None,
         }
     }
@@ -79,6 +83,7 @@ impl System {
             allowed,
             clock: None,
             adapter: |_| None,
+            accessible: |_| true,
             survey: Survey::None,
         }
     }
@@ -134,9 +139,23 @@ impl System {
 
     /// User that this process is; 0 for root, and where the kernel does not say.
     pub fn user(&self) -> u64 {
-        let uid = self.status("Uid:");
-        let effective = uid.as_deref().and_then(|uid| uid.split_whitespace().nth(1));
-        effective.and_then(|uid| uid.parse().ok()).unwrap_or(0)
+        self.effective("Uid:").unwrap_or(0)
+    }
+
+    /// Is this process of the group with this name?
+    pub fn is_of_group(&self, name: &str) -> bool {
+        let groups = self.text("etc/group").unwrap_or_default();
+        let number = groups.lines().find_map(|line| {
+            let mut fields = line.split(':');
+            (fields.next() == Some(name)).then(|| fields.nth(1)?.parse().ok())?
+        });
+        number.is_some() && number == self.effective("Gid:")
+    }
+
+    /// The second number of a line of /proc/self/status: that in effect.
+    fn effective(&self, key: &str) -> Option<u64> {
+        let line = self.status(key)?;
+        line.split_whitespace().nth(1)?.parse().ok()
     }
 
     /// May this process do what only root may?

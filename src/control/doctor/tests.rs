@@ -275,6 +275,44 @@ fn an_e810_without_its_package() {
 }
 
 #[test]
+fn a_group_that_may_not_be_opened() {
+    let tree = Tree::server();
+    let access = |system: &System| {
+        let findings = examined(system, &[]);
+        let found = findings.iter().filter(|f| f.check.id == "iommu.access");
+        let found = found.map(|f| (f.level, f.found.clone(), f.command.clone()));
+        found.collect::<Vec<_>>()
+    };
+    // Both ports are of group 7.
+    assert_eq!(access(&tree.system()), [], "no file, nothing to tell");
+    tree.write("dev/vfio/7", "");
+    let fine = access(&tree.system());
+    let text = "/dev/vfio/7 can be opened".to_owned();
+    assert_eq!(fine, vec![(Level::Ok, text, String::new()); 2]);
+
+    let mut system = tree.system();
+    system.accessible = |path| !path.ends_with("dev/vfio/7");
+    tree.write(
+        "proc/self/status",
+        "Uid:\t0\t995\t995\t995\nGid:\t0\t994\t994\t994",
+    );
+    let refused = |command: &str| {
+        let text = "user 995 may not open /dev/vfio/7".to_owned();
+        vec![(Level::Failure, text, command.to_owned()); 2]
+    };
+    let rule = "lib/udev/rules.d/60-wirelynx.rules";
+    tree.write(rule, "")
+        .write("etc/group", "root:x:0:\nwirelynx:x:994:");
+    let again = "udevadm control --reload && udevadm trigger --subsystem-match=vfio";
+    assert_eq!(access(&system), refused(again));
+    // The rule does not help another user, and nobody where it is not installed.
+    tree.write("etc/group", "root:x:0:\nwirelynx:x:995:");
+    assert_eq!(access(&system), refused("chown 995 /dev/vfio/7"));
+    tree.write("etc/group", "wirelynx:x:994:").remove(rule);
+    assert_eq!(access(&system), refused("chown 995 /dev/vfio/7"));
+}
+
+#[test]
 fn without_an_iommu() {
     let tree = Tree::server();
     tree.remove("sys/kernel/iommu_groups");
