@@ -349,9 +349,10 @@ impl<T, L: Link<T>> Sender<T, L> {
     fn new(link: Arc<L>, batches_max: usize) -> Self {
         let batches = batches_max.max(1) + BESIDE;
         let unused = std::iter::repeat_with(|| Box::new(Batch::with_bytes()));
+        let mut unused: Vec<_> = unused.take(batches).collect();
         Self {
-            pending: Box::default(),
-            unused: unused.take(batches).collect(),
+            pending: unused.pop().unwrap_or_default(),
+            unused,
             link,
             reached: Position::default(),
             published: Position::default(),
