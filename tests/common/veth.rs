@@ -1,5 +1,6 @@
 //! Two network namespaces joined by a pair of virtual Ethernet interfaces.
 
+use std::io::{BufRead, BufReader, Write};
 use std::path::Path;
 use std::process::{Command, Stdio};
 use std::sync::atomic::{AtomicU32, Ordering};
@@ -70,6 +71,36 @@ impl Veth {
             .stderr(Stdio::null())
             .status();
         assert!(status.unwrap().success());
+    }
+
+    /// Send a capture file on `tx0`, each packet but the first when `wait` has returned, which is
+    /// given the number of those that were sent.
+    #[allow(dead_code, reason = "not every test sends packets one by one")]
+    pub(crate) fn replay_each(&self, file: &Path, mut wait: impl FnMut(u64)) {
+        let mut child = Command::new("ip")
+            .args(["netns", "exec", &self.there])
+            .args(["tcpreplay", "-q", "-i", "tx0", "--oneatatime"])
+            .arg(file)
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::null())
+            .spawn()
+            .unwrap();
+        let mut go = child.stdin.take().unwrap();
+        let mut said = BufReader::new(child.stdout.take().unwrap());
+        let mut sent = 0;
+        // It asks before each packet how many to send; an empty line is one.
+        let mut text = Vec::new();
+        while said.read_until(b'?', &mut text).unwrap() > 0 {
+            if text.ends_with(b"wish to send?") {
+                sent += 1;
+                wait(sent);
+                go.write_all(b"\n").unwrap();
+            }
+            text.clear();
+        }
+        assert!(child.wait().unwrap().success());
+        assert!(sent > 0, "tcpreplay does not ask");
     }
 
     /// Have an interface beside `rx0` be `up` or `down`.
