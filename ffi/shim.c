@@ -32,15 +32,19 @@ shim_receive(struct shim_queue *queue)
 {
 	uint16_t frames = 0;
 	uint16_t count;
+	uint64_t now;
 
 	if (queue->held_count != 0)
 		rte_pktmbuf_free_bulk(queue->held, queue->held_count);
 	count = rte_eth_rx_burst(queue->port, queue->queue, queue->held, SHIM_BURST);
 	queue->held_count = count;
 	queue->frame_count = 0;
+	now = rte_rdtsc();
+	queue->waited = now - queue->looked;
+	queue->looked = now;
 	if (count == 0)
 		return 0;
-	queue->tsc = rte_rdtsc();
+	queue->tsc = now;
 
 	for (uint16_t i = 0; i < count; i++)
 		rte_prefetch0(rte_pktmbuf_mtod(queue->held[i], const void *));

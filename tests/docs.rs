@@ -59,6 +59,7 @@ fn snapshot() -> Snapshot {
         security: vec![security::Counters::default()],
         security_idle: vec![idle::Counters::default()],
         clock_errors_ns: vec![0],
+        sources: vec![wirelynx::capture::Counters::default()],
         progress: vec![Progress::default()],
         latency: Some(latency::histogram().unwrap()),
         process: Some(Process {
@@ -104,8 +105,11 @@ fn metrics(text: &str) -> BTreeMap<String, Metric> {
             let (labels, _) = rest.split_once('}').unwrap();
             for label in labels.split(',') {
                 let (label, value) = label.split_once('=').unwrap();
-                // The buckets of a histogram.
-                let name = name.strip_suffix("_bucket").unwrap_or(name);
+                // The series of a histogram.
+                let mut parts = ["_bucket", "_sum", "_count"].iter();
+                let whole = parts.find_map(|part| name.strip_suffix(part));
+                let whole = whole.filter(|whole| metrics.contains_key(*whole));
+                let name = whole.unwrap_or(name);
                 let values = &mut metrics.get_mut(name).unwrap().2;
                 let values = values.entry(label.to_owned()).or_default();
                 values.push(value.trim_matches('"').to_owned());

@@ -247,8 +247,18 @@ fn null_device_gives_bursts_with_the_time_of_day() {
                 assert!(frame.timestamp.nanos() >= last);
                 last = frame.timestamp.nanos();
             }
+            if frames == 0 {
+                // The next ones wait for so long.
+                std::thread::sleep(Duration::from_millis(30));
+            }
             frames += burst.len();
         }
+        let waits = capture.counters().waits;
+        let soon = waits.cumulative().find(|(bound, _)| *bound == 10_000_000);
+        let (_, soon) = soon.unwrap();
+        assert_eq!(waits.count(), u64::try_from(frames).unwrap());
+        assert!(waits.count() - soon >= 32, "{waits:?}");
+        assert!(soon > 900_000 || waits.nanos() > 1_000_000_000, "{waits:?}");
         assert!((1_000_000..1_000_032).contains(&frames), "{frames}");
         assert!(u128::from(last).abs_diff(now) < 60_000_000_000);
         assert!(capture.time().unwrap().nanos() >= last);

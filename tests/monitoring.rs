@@ -31,7 +31,7 @@ const SCRAPES: f64 = 8.0;
 const NOT_HERE: [&str; 1] = ["wirelynx_port_losses_total"];
 
 /// Metrics that are not 0 under this traffic, one of each kind.
-const COUNTED: [&str; 10] = [
+const COUNTED: [&str; 11] = [
     "process_cpu_seconds_total",
     "process_resident_memory_bytes",
     "wirelynx_alert_latency_seconds_count",
@@ -40,6 +40,7 @@ const COUNTED: [&str; 10] = [
     "wirelynx_memory_limit_bytes",
     "wirelynx_port_buffers",
     "wirelynx_queue_received_packets_total",
+    "wirelynx_receive_wait_seconds_count",
     "wirelynx_ring_batches_max",
     "wirelynx_security_worker_busy_seconds_total",
 ];

@@ -48,6 +48,8 @@ impl RxQueue {
             timestamp_flag: stamp.flag,
             side: side.as_mut_ptr(),
             tsc: 0,
+            looked: crate::tsc(),
+            waited: 0,
             oversize: 0,
             held: [std::ptr::null_mut(); BURST],
             frames: [sys::shim_frame {
@@ -107,6 +109,13 @@ impl RxQueue {
     #[inline]
     pub fn tsc(&self) -> u64 {
         self.raw.tsc
+    }
+
+    /// Ticks of it from the receive before the last one to the last one: frames of this burst came
+    /// within them. For the first, from when the queue was made.
+    #[inline]
+    pub fn waited(&self) -> u64 {
+        self.raw.waited
     }
 
     /// Frames dropped because they were longer than a frame may be.

@@ -16,6 +16,7 @@ pub mod room;
 pub mod rss;
 pub mod spread;
 pub mod toeplitz;
+pub mod waits;
 pub mod writer;
 
 pub use damage::Damage;
@@ -72,6 +73,8 @@ pub struct Counters {
     pub dropped: [u64; crate::packet::DropReason::ALL.len()],
     /// Bytes of input consumed and the total where it is known, for a progress bar.
     pub position: (u64, Option<u64>),
+    /// How long frames may have waited in receive queues; of live ports only.
+    pub waits: waits::Waits,
 }
 
 /// Why a source failed.

@@ -1,6 +1,7 @@
 //! Counters as Prometheus text: names and types per the naming conventions, labels of few values.
 
 mod flows;
+mod given;
 mod machine;
 mod outputs;
 mod ports;

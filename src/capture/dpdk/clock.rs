@@ -150,6 +150,13 @@ impl Clock {
         u64::try_from(ticks).unwrap_or(u64::MAX)
     }
 
+    /// Nanoseconds that so many ticks take.
+    #[inline]
+    pub fn nanos_in(&self, ticks: u64) -> u64 {
+        let nanos = (u128::from(ticks) * u128::from(self.frequency)) >> FRACTION;
+        u64::try_from(nanos).unwrap_or(u64::MAX)
+    }
+
     #[inline]
     fn at(&self, ticks: u64) -> u64 {
         let elapsed = ticks.saturating_sub(self.base.ticks);
@@ -251,6 +258,14 @@ mod tests {
         let mut clock = clock();
         let told = clock.stamp(pair(520_000_000).ticks).nanos();
         assert!(told.abs_diff(pair(520_000_000).nanos) <= 1, "{told}");
+    }
+
+    #[test]
+    fn ticks_and_nanoseconds_are_told_apart() {
+        let clock = clock();
+        assert!(clock.ticks_in(1_000_000).abs_diff(2_500_000) <= 1);
+        assert!(clock.nanos_in(2_500_000).abs_diff(1_000_000) <= 1);
+        assert!(clock.nanos_in(u64::MAX) > u64::MAX / 3, "nothing wraps");
     }
 
     #[test]

@@ -2,6 +2,7 @@
 
 use super::clock::{Clock, Stamps};
 use crate::capture::rss::{Check, Spread};
+use crate::capture::waits::Waits;
 use crate::limits::BURST_MAX;
 use crate::packet::{Frame, LinkType, Timestamp};
 use dpdk_sys::RxQueue;
@@ -22,6 +23,7 @@ pub(super) struct Source {
     given: usize,
     /// Frames given out in all, and their bytes.
     counts: (u64, u64),
+    waits: Waits,
 }
 
 impl Source {
@@ -35,11 +37,17 @@ impl Source {
             count: 0,
             given: 0,
             counts: (0, 0),
+            waits: Waits::default(),
         }
     }
 
     pub(super) fn queue(&self) -> &RxQueue {
         &self.queue
+    }
+
+    /// How long its frames may have waited for a look.
+    pub(super) fn waits(&self) -> &Waits {
+        &self.waits
     }
 
     /// What was given out of it.
@@ -60,6 +68,9 @@ impl Source {
             self.count = self.queue.receive();
             if self.count > 0 {
                 self.stamps = clock.stamp_burst(self.queue.tsc(), self.count);
+                let frames = u64::try_from(self.count).unwrap_or(0);
+                let waited = clock.nanos_in(self.queue.waited());
+                self.waits.add(waited, frames);
                 if !self.check.is_done() {
                     self.check();
                 }

@@ -572,6 +572,9 @@ impl Capture for DpdkCapture {
         let oversize = self.sources().map(|source| source.queue().oversize());
         counters.dropped[DropReason::Oversize as usize] = oversize.sum();
         counters.position = (counters.bytes, None);
+        for source in self.sources() {
+            counters.waits.merge(source.waits());
+        }
         counters
     }
 }

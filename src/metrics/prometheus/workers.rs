@@ -1,6 +1,8 @@
 //! Threads of the data path and the rings between them.
 
+use super::given::{Counted, Given};
 use super::{Families, numbered, numbers};
+use crate::capture::waits::Waits;
 use crate::metrics::{Counters, Snapshot};
 use crate::worker::idle;
 use prometheus::{IntCounterVec, IntGaugeVec, Opts};
@@ -37,6 +39,7 @@ pub(super) fn add(families: &Families, snapshot: &Snapshot) -> Result<(), promet
         numbered(&names, snapshot.idle.iter().map(total)),
     )?;
     rounds(families, snapshot)?;
+    waits(families, snapshot)?;
     let names = numbers(snapshot.security_idle.len());
     families.spent(
         "wirelynx_security_worker_busy_seconds_total",
@@ -87,6 +90,28 @@ fn rounds(families: &Families, snapshot: &Snapshot) -> Result<(), prometheus::Er
         }
     }
     families.registry.register(Box::new(family))
+}
+
+/// How long packets may have waited before workers looked.
+fn waits(families: &Families, snapshot: &Snapshot) -> Result<(), prometheus::Error> {
+    let seconds = |nanos: u64| Duration::from_nanos(nanos).as_secs_f64();
+    let counted = |(number, waits): (usize, &Waits)| Counted {
+        value: number.to_string(),
+        cumulative: waits
+            .cumulative()
+            .map(|(bound, count)| (seconds(bound), count))
+            .collect(),
+        count: waits.count(),
+        sum: seconds(waits.nanos()),
+    };
+    let sources = snapshot.sources.iter().map(|source| &source.waits);
+    families.registry.register(Box::new(Given::new(
+        "wirelynx_receive_wait_seconds",
+        "Longest that packets may have waited in a receive queue, and that their time may be late: \
+         from the look that did not find them to the one that did",
+        "worker",
+        sources.enumerate().map(counted),
+    )?))
 }
 
 fn rings(families: &Families, snapshot: &Snapshot) -> Result<(), prometheus::Error> {
