@@ -3,8 +3,8 @@
 //! Where the port does not stamp packets, the worker that takes them does, so this is also how far
 //! their times may be off, and within what time packets of different workers may change places.
 
-/// Upper ends of the buckets in nanoseconds, ascending: from a busy loop, over a thread that was put
-/// aside for one slice of the scheduler, to one that stood still.
+/// Upper ends of the buckets in nanoseconds, ascending: from a busy loop, over a thread that was
+/// put aside for one slice of the scheduler, to one that stood still.
 pub const BOUNDS_NANOS: [u64; 7] = [
     10_000,
     100_000,
