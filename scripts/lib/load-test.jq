@@ -125,7 +125,7 @@ def details:
         (select(.shares | length > 1)
             | "\($name): share of each worker in percent: \(.shares | map(tostring) | join(", "))"),
         (select(.alerts_of_file != null)
-            | "\($name): alerts by rule: \(.alerts | pairs)",
+            | "\($name): alerts by rule, at the end: \(.alerts_at_end // .alerts | pairs)",
               "\($name): from the file alone: \(.alerts_of_file | pairs)") );
 
 # What the search for the no-loss rate found.
