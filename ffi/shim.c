@@ -40,8 +40,10 @@ shim_receive(struct shim_queue *queue)
 	queue->held_count = count;
 	queue->frame_count = 0;
 	now = rte_rdtsc();
-	queue->waited = now - queue->looked;
-	queue->looked = now;
+	queue->waited = now - queue->emptied;
+	/* A full burst may have left frames behind, which came no later than it did. */
+	if (count < SHIM_BURST)
+		queue->emptied = now;
 	if (count == 0)
 		return 0;
 	queue->tsc = now;

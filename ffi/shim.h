@@ -53,9 +53,9 @@ struct shim_queue {
 	uint8_t *side;
 	/* Time stamp counter right after the receive that filled the burst. */
 	uint64_t tsc;
-	/* The same after the last receive, whether it found anything. */
-	uint64_t looked;
-	/* Ticks from the receive before to the one that filled the burst. */
+	/* The same after the last receive that left nothing behind. */
+	uint64_t emptied;
+	/* Ticks to the last receive from the one before it that left nothing behind. */
 	uint64_t waited;
 	/* Chains longer than frame_bytes_max: released and counted here. */
 	uint64_t oversize;

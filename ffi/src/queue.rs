@@ -48,7 +48,7 @@ impl RxQueue {
             timestamp_flag: stamp.flag,
             side: side.as_mut_ptr(),
             tsc: 0,
-            looked: crate::tsc(),
+            emptied: crate::tsc(),
             waited: 0,
             oversize: 0,
             held: [std::ptr::null_mut(); BURST],
@@ -111,8 +111,9 @@ impl RxQueue {
         self.raw.tsc
     }
 
-    /// Ticks of it from the receive before the last one to the last one: frames of this burst came
-    /// within them. For the first, from when the queue was made.
+    /// Ticks of it to the last receive from the one before that left nothing behind (or from when
+    /// the queue was made): frames of this burst came within them. A full burst counts as one that
+    /// may have left frames behind.
     #[inline]
     pub fn waited(&self) -> u64 {
         self.raw.waited

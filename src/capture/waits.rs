@@ -15,8 +15,9 @@ pub const BOUNDS_NANOS: [u64; 7] = [
     10_000_000_000,
 ];
 
-/// A histogram over packets: for each the time from the last look at its queue that did not find it
-/// to the one that did.
+/// A histogram over packets: for each the time from the last look at its queue that left nothing
+/// behind to the one that found it. Where bursts are full one after the other, this is more than
+/// the packet can have waited, since the queue holds no more than its descriptors.
 #[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
 pub struct Waits {
     /// Packets by bucket; the last one is of those beyond all bounds.

@@ -108,7 +108,7 @@ fn waits(families: &Families, snapshot: &Snapshot) -> Result<(), prometheus::Err
     families.registry.register(Box::new(Given::new(
         "wirelynx_receive_wait_seconds",
         "Longest that packets may have waited in a receive queue, and that their time may be late: \
-         from the look that did not find them to the one that did",
+         from the look that left nothing behind to the one that found them",
         "worker",
         sources.enumerate().map(counted),
     )?))
